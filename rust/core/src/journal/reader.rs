@@ -1,0 +1,224 @@
+//! The reading side: whole lines from an offset on, across segments, beside a living writer or after it.
+
+use std::borrow::Cow;
+use std::fs::{self, File};
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::Deserialize;
+
+use super::segment::{self, Segment};
+use super::{At as _, Error};
+
+/// How often [`Reader::wait`] looks. A look is two system calls, so an idle gateway stays idle.
+const POLL: Duration = Duration::from_millis(5);
+
+/// How much is read at once unless a line is longer.
+const CHUNK: usize = 256 * 1024;
+
+/// Reads a journal's lines from an offset.
+pub struct Reader {
+    directory: PathBuf,
+    offset: u64,
+    open: Option<(File, u64)>,
+    torn: u64,
+    corrupt: u64,
+    missing: u64,
+}
+
+/// Lines in one buffer.
+#[derive(Default)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    lines: Vec<(Range<usize>, Option<String>)>,
+}
+
+impl Batch {
+    /// The lines without their newlines, each with its message key.
+    #[must_use]
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], Option<&str>)> {
+        self.lines.iter().map(|(range, key)| (&self.bytes[range.clone()], key.as_deref()))
+    }
+}
+
+/// The members of an event that its message key comes from. Reading them checks the whole line.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Keys<'l> {
+    #[serde(borrow)]
+    user_id: Option<Cow<'l, str>>,
+    #[serde(borrow)]
+    anonymous_id: Option<Cow<'l, str>>,
+}
+
+impl Reader {
+    /// Reads the journal in `directory`, which need not exist yet.
+    #[must_use]
+    pub fn new(directory: &Path, offset: u64) -> Self {
+        Self { directory: directory.to_owned(), offset, open: None, torn: 0, corrupt: 0, missing: 0 }
+    }
+
+    /// The offset of the next line.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Bytes of lines that were cut off.
+    #[must_use]
+    pub fn torn(&self) -> u64 {
+        self.torn
+    }
+
+    /// Lines that are no JSON object.
+    #[must_use]
+    pub fn corrupt(&self) -> u64 {
+        self.corrupt
+    }
+
+    /// Bytes of segments that are gone.
+    #[must_use]
+    pub fn missing(&self) -> u64 {
+        self.missing
+    }
+
+    /// Goes on from `offset`.
+    pub fn seek(&mut self, offset: u64) {
+        self.offset = offset;
+        self.open = None;
+    }
+
+    /// The next events: at most `max_events`, and `max_bytes` unless the first is longer.
+    pub fn read(&mut self, max_events: usize, max_bytes: usize) -> Result<Batch, Error> {
+        let mut batch = Batch::default();
+        while batch.lines.len() < max_events && batch.bytes.len() < max_bytes.max(1) {
+            let room = max_bytes - batch.bytes.len();
+            let Some(chunk) = self.chunk(room.clamp(1, CHUNK))? else { break };
+            let begin = batch.bytes.len();
+            batch.bytes.extend_from_slice(&chunk);
+            let mut at = begin;
+            for newline in memchr::memchr_iter(b'\n', &chunk) {
+                if batch.lines.len() == max_events {
+                    break;
+                }
+                let line = at..begin + newline;
+                self.offset += line.len() as u64 + 1;
+                at = line.end + 1;
+                match serde_json::from_slice::<Keys>(&batch.bytes[line.clone()]) {
+                    Ok(keys) => {
+                        let key = keys.user_id.or(keys.anonymous_id).map(Cow::into_owned);
+                        batch.lines.push((line, key));
+                    }
+                    Err(_) => self.corrupt += 1,
+                }
+            }
+            batch.bytes.truncate(at);
+        }
+        Ok(batch)
+    }
+
+    /// Waits until there is something to read; false when `timeout` passed first.
+    pub fn wait(&mut self, timeout: Duration) -> Result<bool, Error> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            if self.chunk(1)?.is_some() {
+                return Ok(true);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            thread::sleep(left.min(POLL));
+        }
+    }
+
+    /// Whether the writer is gone and nothing is left to read.
+    pub fn finished(&mut self) -> Result<bool, Error> {
+        // In this order: what the writer wrote last is there once its lock is free.
+        let live = segment::is_live(&self.directory);
+        Ok(!live && self.chunk(1)?.is_none())
+    }
+
+    /// Deletes segments that end at or before `offset` and were written `age` ago or earlier, but never the last one.
+    pub fn delete_before(&self, offset: u64, age: Duration) -> Result<usize, Error> {
+        let segments = segment::list(&self.directory)?;
+        let now = SystemTime::now();
+        let mut deleted = 0;
+        for pair in segments.windows(2) {
+            let old = now.duration_since(pair[0].modified).unwrap_or_default() >= age;
+            if pair[1].start <= offset && old {
+                fs::remove_file(&pair[0].path).at(&pair[0].path)?;
+                deleted += 1;
+            }
+        }
+        Ok(deleted)
+    }
+
+    /// Deletes the journal, tail and all; counts a torn last line.
+    pub fn delete_journal(&mut self) -> Result<(), Error> {
+        self.torn += self.tail_bytes()?;
+        match fs::remove_dir_all(&self.directory) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at(&self.directory),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whole lines from the offset on, of about `size` bytes unless the first is longer; None when there is none yet.
+    fn chunk(&mut self, size: usize) -> Result<Option<Vec<u8>>, Error> {
+        let mut size = size.max(4096);
+        loop {
+            let Some((file, start)) = &self.open else {
+                if self.open_segment()? {
+                    continue;
+                }
+                return Ok(None);
+            };
+            // In this order: a segment is complete once there is a next one, at whose offset it ends.
+            let next = segment::list(&self.directory)?.into_iter().find(|segment| segment.start > *start);
+            let room = next.as_ref().map_or(usize::MAX, |next| saturate(next.start - self.offset));
+            let mut chunk = vec![0; size.min(room)];
+            let read = file.read_at(&mut chunk, self.offset - start).at(&self.directory)?;
+            chunk.truncate(read);
+            if let Some(last) = memchr::memrchr(b'\n', &chunk) {
+                chunk.truncate(last + 1);
+                return Ok(Some(chunk));
+            }
+            if read == size && size < room {
+                size *= 2;
+                continue;
+            }
+            let Some(next) = next else { return Ok(None) };
+            let end = start + file.metadata().at(&self.directory)?.len();
+            self.torn += end.saturating_sub(self.offset);
+            self.missing += next.start.saturating_sub(end.max(self.offset));
+            self.offset = next.start;
+            self.open = Some((File::open(&next.path).at(&next.path)?, next.start));
+        }
+    }
+
+    /// Opens the segment that holds the offset, or the first one behind it.
+    fn open_segment(&mut self) -> Result<bool, Error> {
+        let segments = segment::list(&self.directory)?;
+        let holds = segments.partition_point(|segment| segment.start <= self.offset).saturating_sub(1);
+        let Some(Segment { path, start, .. }) = segments.get(holds) else { return Ok(false) };
+        if *start > self.offset {
+            self.missing += start - self.offset;
+            self.offset = *start;
+        }
+        self.open = Some((File::open(path).at(path)?, *start));
+        Ok(true)
+    }
+
+    /// Bytes behind the offset in the last segment.
+    fn tail_bytes(&self) -> Result<u64, Error> {
+        let last = segment::list(&self.directory)?.pop();
+        Ok(last.map_or(0, |last| (last.start + last.bytes).saturating_sub(self.offset)))
+    }
+}
+
+fn saturate(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}

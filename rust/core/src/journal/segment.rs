@@ -1,0 +1,68 @@
+//! The files of a journal: their names, what is there, and whether a writer lives.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::{At as _, Error};
+
+pub const LOCK: &str = "lock";
+
+/// A segment as it stands in its directory.
+#[derive(Debug)]
+pub struct Segment {
+    pub path: PathBuf,
+    /// The offset of its first byte in the journal.
+    pub start: u64,
+    pub bytes: u64,
+    pub modified: SystemTime,
+}
+
+pub fn path(journal: &Path, start: u64) -> PathBuf {
+    journal.join(format!("{start:020}.ndjson"))
+}
+
+/// The segments of a journal by offset; none where the directory is missing.
+pub fn list(journal: &Path) -> Result<Vec<Segment>, Error> {
+    let mut segments = Vec::new();
+    for path in entries(journal)? {
+        let Some(start) = start_of(&path) else { continue };
+        // Another process may delete it in between.
+        if let Ok(metadata) = fs::metadata(&path) {
+            let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+            segments.push(Segment { path, start, bytes: metadata.len(), modified });
+        }
+    }
+    segments.sort_by_key(|segment| segment.start);
+    Ok(segments)
+}
+
+/// The journals under a root, oldest first.
+pub fn journals(root: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut journals = entries(root)?;
+    journals.retain(|path| path.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(b".")));
+    journals.sort();
+    Ok(journals)
+}
+
+/// Whether the writer of a journal lives, that is holds its lock.
+pub fn is_live(journal: &Path) -> bool {
+    let Ok(lock) = File::open(journal.join(LOCK)) else { return false };
+    matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+fn start_of(path: &Path) -> Option<u64> {
+    let stem = path.file_stem()?.to_str()?;
+    let is_name = path.extension() == Some(OsStr::new("ndjson")) && stem.len() == 20;
+    is_name.then(|| stem.parse().ok()).flatten()
+}
+
+fn entries(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    match fs::read_dir(directory) {
+        Ok(entries) => Ok(entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error).at(directory),
+    }
+}

@@ -1,0 +1,239 @@
+//! The writing side: append, rotate, flush, and the byte budget.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IoSlice, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use uuid::Uuid;
+
+use super::segment;
+use super::{At as _, Error};
+
+/// What gives way when the budget is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// The new line: nothing that was accepted earlier is dropped.
+    Refuse,
+    /// The oldest segments.
+    DropOldest,
+}
+
+/// The journal of one worker's life. Its directory is made by the first line, so an idle life leaves nothing.
+pub struct Journal {
+    id: String,
+    root: PathBuf,
+    directory: PathBuf,
+    segment_bytes: u64,
+    max_bytes: u64,
+    when_full: WhenFull,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    lock: Option<File>,
+    segment: Option<Open>,
+    /// Segments that are full but perhaps not on the device yet.
+    retired: Vec<Arc<File>>,
+    /// Whether names were added to a directory since the last flush.
+    renamed: bool,
+    end: u64,
+    /// All bytes under the root when `end` was `measured_end`.
+    measured: u64,
+    measured_end: u64,
+    closed: bool,
+}
+
+struct Open {
+    file: Arc<File>,
+    start: u64,
+}
+
+impl Journal {
+    /// Begins a journal under `root`, which all its siblings share with it: they are one budget.
+    pub fn new(root: &Path, segment_bytes: u64, max_bytes: u64, when_full: WhenFull) -> Result<Self, Error> {
+        fs::create_dir_all(root).at(root)?;
+        let id = Uuid::now_v7().hyphenated().to_string();
+        let journal = Self {
+            directory: root.join(&id),
+            root: root.to_owned(),
+            id,
+            // Where old segments make room for new ones, there must be several.
+            segment_bytes: if when_full == WhenFull::DropOldest {
+                segment_bytes.min(max_bytes / 8)
+            } else {
+                segment_bytes
+            },
+            max_bytes,
+            when_full,
+            state: Mutex::default(),
+        };
+        journal.measure()?;
+        Ok(journal)
+    }
+
+    /// The journal's identity.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The journal's directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The offset behind the last line.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.state().end
+    }
+
+    /// Writes a line and a newline with one `write(2)`; returns the offset behind it. A failure leaves no trace.
+    pub fn append(&self, line: &[u8]) -> Result<u64, Error> {
+        if memchr::memchr(b'\n', line).is_some() {
+            return Err(Error::Newline);
+        }
+        let state = &mut *self.state();
+        if state.closed {
+            return Err(Error::Closed);
+        }
+        let bytes = line.len() as u64 + 1;
+        let used = state.measured + (state.end - state.measured_end);
+        if self.when_full == WhenFull::Refuse && used + bytes > self.max_bytes {
+            return Err(Error::Full(format!("{}: {used} of {} bytes are used", self.root.display(), self.max_bytes)));
+        }
+        let open = match &state.segment {
+            Some(open) if state.end - open.start < self.segment_bytes => open,
+            _ => self.rotate(state)?,
+        };
+        let (file, start) = (Arc::clone(&open.file), open.start);
+        match (&*file).write_vectored(&[IoSlice::new(line), IoSlice::new(b"\n")]) {
+            Ok(written) if written as u64 == bytes => {
+                state.end += bytes;
+                Ok(state.end)
+            }
+            outcome => {
+                // Cut the torn line off, or where even that fails leave it behind: readers stop at the next
+                // segment's offset.
+                if file.set_len(state.end - start).is_err() {
+                    state.retired.extend(state.segment.take().map(|open| open.file));
+                }
+                let error = outcome.err().unwrap_or_else(|| io::ErrorKind::StorageFull.into());
+                Err(Error::io(&segment::path(&self.directory, start), error))
+            }
+        }
+    }
+
+    /// Begins the segment at `end`, and with the first one the journal.
+    fn rotate<'s>(&self, state: &'s mut State) -> Result<&'s Open, Error> {
+        if self.when_full == WhenFull::DropOldest {
+            self.drop_oldest()?;
+        }
+        if state.lock.is_none() {
+            state.lock = Some(self.create()?);
+        }
+        let path = segment::path(&self.directory, state.end);
+        let file = OpenOptions::new().append(true).create(true).open(&path).at(&path)?;
+        // A torn line of an earlier attempt may lie here.
+        file.set_len(0).at(&path)?;
+        state.renamed = true;
+        let new = Open { file: Arc::new(file), start: state.end };
+        state.retired.extend(state.segment.take().map(|open| open.file));
+        Ok(state.segment.insert(new))
+    }
+
+    /// Makes the directory, which appears under its name only when the lock is held: nobody can take it for a dead
+    /// writer's.
+    fn create(&self) -> Result<File, Error> {
+        let unnamed = self.root.join(format!(".{}", self.id));
+        fs::create_dir_all(&unnamed).at(&unnamed)?;
+        let path = unnamed.join(segment::LOCK);
+        let lock = File::create(&path).at(&path)?;
+        lock.lock().at(&path)?;
+        fs::rename(&unnamed, &self.directory).at(&self.directory)?;
+        Ok(lock)
+    }
+
+    /// Makes room for one more segment, but never touches the one that a living writer is at.
+    fn drop_oldest(&self) -> Result<(), Error> {
+        let mut used = total(&self.root)?;
+        for journal in segment::journals(&self.root)? {
+            let mut segments = segment::list(&journal)?;
+            let live = journal == self.directory || segment::is_live(&journal);
+            if live {
+                segments.pop();
+            }
+            for old in segments {
+                if used + self.segment_bytes <= self.max_bytes {
+                    return Ok(());
+                }
+                // A sibling may have been faster.
+                let _ = fs::remove_file(&old.path);
+                used = used.saturating_sub(old.bytes);
+            }
+            if !live {
+                let _ = fs::remove_dir_all(&journal);
+            }
+        }
+        Ok(())
+    }
+
+    /// Flushes to the device; returns the offset up to which lines survive a power cut.
+    pub fn sync(&self) -> Result<u64, Error> {
+        let (files, renamed, end) = {
+            let mut state = self.state();
+            let mut files = std::mem::take(&mut state.retired);
+            files.extend(state.segment.as_ref().map(|open| Arc::clone(&open.file)));
+            (files, std::mem::take(&mut state.renamed), state.end)
+        };
+        let flush = || {
+            files.iter().try_for_each(|file| file.sync_data()).at(&self.directory)?;
+            if renamed {
+                for directory in [&self.directory, &self.root] {
+                    File::open(directory).and_then(|file| file.sync_all()).at(directory)?;
+                }
+            }
+            Ok(end)
+        };
+        flush().inspect_err(|_| {
+            // The next flush has to try all of it again.
+            let mut state = self.state();
+            state.renamed |= renamed;
+            state.retired.extend(files.iter().cloned());
+        })
+    }
+
+    /// The bytes of all journals under the root now.
+    pub fn measure(&self) -> Result<u64, Error> {
+        let end = self.end();
+        let bytes = total(&self.root)?;
+        let mut state = self.state();
+        (state.measured, state.measured_end) = (bytes, end);
+        Ok(bytes)
+    }
+
+    /// Flushes and lets go of the lock.
+    pub fn close(&self) -> Result<(), Error> {
+        self.state().closed = true;
+        let synced = self.sync();
+        let mut state = self.state();
+        (state.segment, state.lock) = (None, None);
+        synced.map(|_| ())
+    }
+
+    /// A panic cannot leave the state half changed in a way that matters, so a poisoned lock is as good as any.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn total(root: &Path) -> Result<u64, Error> {
+    let mut bytes = 0;
+    for journal in segment::journals(root)? {
+        bytes += segment::list(&journal)?.iter().map(|segment| segment.bytes).sum::<u64>();
+    }
+    Ok(bytes)
+}

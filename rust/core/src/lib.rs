@@ -1,0 +1,17 @@
+//! From the query of a tracking pixel to one JSON event, and to a journal that keeps it.
+//!
+//! [`form`] splits and decodes a query, [`tree`] nests its dotted names, [`event`] writes the event, [`journal`] keeps
+//! lines, and [`collector`] is the way of one request through all of them. Nothing here knows Python or Kafka.
+
+#![forbid(unsafe_code)]
+
+pub mod collector;
+pub mod event;
+pub mod form;
+pub mod journal;
+pub mod json;
+pub mod text;
+pub mod tree;
+
+/// The version of pixelcore, which every event names in `context.library`.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

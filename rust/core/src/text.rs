@@ -1,0 +1,136 @@
+//! Readings of a decoded text: trimming, and values that may be JSON literals.
+
+/// Takes white space, control and invisible characters from both ends (contract, section 2).
+#[must_use]
+pub fn trim(text: &str) -> &str {
+    text.trim_matches(is_blank)
+}
+
+/// Unicode's `White_Space`, general category `Cc`, and `Default_Ignorable_Code_Point`.
+#[must_use]
+pub fn is_blank(c: char) -> bool {
+    match c {
+        '\u{21}'..='\u{7E}' => false,
+        _ => c.is_whitespace() || c.is_control() || is_default_ignorable(c),
+    }
+}
+
+/// Source: Unicode 16.0, `DerivedCoreProperties.txt`, `Default_Ignorable_Code_Point`. A test holds it to a library's.
+fn is_default_ignorable(c: char) -> bool {
+    matches!(c,
+        '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}'
+        | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}'
+        | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFF8}'
+        | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
+}
+
+/// Takes one pair of surrounding `"` away: AMP quotes the `CLIENT_ID` that it substitutes.
+#[must_use]
+pub fn unquote(text: &str) -> &str {
+    text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text)
+}
+
+/// The first language of an Accept-Language header (RFC 9110, section 12.5.4), without its weight. `*` is none,
+/// and empty elements of a list do not count (section 5.6.1).
+#[must_use]
+pub fn first_language(header: &str) -> &str {
+    let languages = header.split(',').map(|range| range.split(';').next().unwrap_or_default().trim());
+    languages.into_iter().find(|language| !language.is_empty()).filter(|&first| first != "*").unwrap_or_default()
+}
+
+/// Whether `text` may stand in JSON as it is, without quotes, because every reader prints it back the same.
+///
+/// `true` and `false`; integers that a double holds exactly (RFC 7493, section 2.2: up to 2^53 - 1); decimals whose
+/// shortest double has the very same digits. Decimals below 0.0001 stay text, since some printers turn to exponents.
+#[must_use]
+pub fn is_literal(text: &str) -> bool {
+    if matches!(text, "true" | "false") {
+        return true;
+    }
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let plain = digits.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    if !plain || digits.is_empty() || digits.len() > 24 {
+        return false;
+    }
+    if digits.contains('.') {
+        text.parse::<f64>().is_ok_and(|value| value.abs() >= 1e-4 && value.to_string() == text)
+    } else {
+        const MAX_SAFE: i64 = (1 << 53) - 1;
+        text.parse::<i64>().is_ok_and(|value| value.abs() <= MAX_SAFE && value.to_string() == text)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used)]
+mod tests {
+    use super::{first_language, is_blank, is_literal, trim, unquote};
+
+    #[test]
+    fn blanks_are_those_of_a_unicode_library() {
+        let class = regex::Regex::new(r"^[\p{White_Space}\p{Cc}\p{Default_Ignorable_Code_Point}]$").unwrap();
+        let mut buffer = [0; 4];
+        for c in '\0'..=char::MAX {
+            assert_eq!(is_blank(c), class.is_match(c.encode_utf8(&mut buffer)), "{c:?}");
+        }
+    }
+
+    #[test]
+    fn trimming_leaves_the_inside_alone() {
+        assert_eq!(trim("\u{FEFF} \0a\u{200B} b\u{AD}\u{3000}\n"), "a\u{200B} b");
+        assert_eq!(trim(" \u{200D}\t"), "");
+    }
+
+    #[test]
+    fn one_pair_of_quotes_goes() {
+        for (text, expected) in [("\"a\"", "a"), ("\"\"a\"\"", "\"a\""), ("\"a", "\"a"), ("\"", "\""), ("\"\"", "")] {
+            assert_eq!(unquote(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn languages() {
+        for (header, expected) in [
+            ("fr-CH, fr;q=0.9", "fr-CH"),
+            ("de;q=0.5", "de"),
+            ("*", ""),
+            ("", ""),
+            (" en ", "en"),
+            (",de", "de"),
+            ("*, de", ""),
+        ] {
+            assert_eq!(first_language(header), expected, "{header}");
+        }
+    }
+
+    #[test]
+    fn literals_lose_no_character() {
+        let literals = ["true", "false", "0", "-1", "99.99", "-0.5", "0.0001", "9007199254740991", "1234567.25"];
+        let texts = [
+            "",
+            "-",
+            ".",
+            "-.",
+            "True",
+            "null",
+            "007",
+            "+1",
+            "1e5",
+            "-0",
+            "-0.0",
+            "1.0",
+            "1.10",
+            ".5",
+            "5.",
+            "0.00001",
+            "9007199254740992",
+            "12345678901234567890",
+            "1.2.3",
+            "NaN",
+            "inf",
+            " 1",
+            "0.1000000000000000055511151",
+        ];
+        assert!(literals.iter().all(|text| is_literal(text)), "{literals:?}");
+        assert!(!texts.iter().any(|text| is_literal(text)), "{texts:?}");
+    }
+}

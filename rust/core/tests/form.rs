@@ -1,0 +1,67 @@
+//! The form decoder against the crate `form_urlencoded` and a table.
+#![expect(clippy::unwrap_used)]
+
+use pixelcore::{form, json};
+use proptest::prelude::*;
+
+/// A name, a query, and the pairs that it is.
+type Case = (&'static str, &'static [u8], &'static [(&'static str, &'static str)]);
+
+fn decoded(query: &[u8]) -> Vec<(String, String)> {
+    form::pairs(query).map(|(n, v)| (form::decode(n).into_owned(), form::decode(v).into_owned())).collect()
+}
+
+#[test]
+fn splits_before_decoding() {
+    let cases: [Case; 9] = [
+        ("nothing", b"", &[]),
+        ("empty sequences", b"&&a&", &[("a", "")]),
+        ("first equals sign", b"a=b=c", &[("a", "b=c")]),
+        ("no name", b"=b", &[("", "b")]),
+        ("only an equals sign", b"=", &[("", "")]),
+        ("escaped separators", b"a%26b%3Dc=%3D%26", &[("a&b=c", "=&")]),
+        ("plus and escaped plus", b"a+b=%2B+", &[("a b", "+ ")]),
+        ("escapes that are none", b"%=%4&%zz=%4g%", &[("%", "%4"), ("%zz", "%4g%")]),
+        ("not UTF-8", b"%ff=%E2%82", &[("\u{FFFD}", "\u{FFFD}")]),
+    ];
+    for (name, query, expected) in cases {
+        let expected: Vec<_> = expected.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        assert_eq!(decoded(query), expected, "{name}");
+    }
+}
+
+/// Bytes that matter to a form decoder, more often than chance would have them.
+fn query() -> impl Strategy<Value = Vec<u8>> {
+    let token = prop_oneof![
+        Just(b"&".to_vec()),
+        Just(b"=".to_vec()),
+        Just(b"+".to_vec()),
+        Just(b"%".to_vec()),
+        any::<u8>().prop_map(|byte| format!("%{byte:02x}").into_bytes()),
+        any::<u8>().prop_map(|byte| format!("%{byte:02X}").into_bytes()),
+        any::<u8>().prop_map(|byte| vec![byte]),
+        "[a-z\"\\\\é€😀]{1,3}".prop_map(String::into_bytes),
+    ];
+    proptest::collection::vec(token, 0..40).prop_map(|tokens| tokens.concat())
+}
+
+proptest! {
+    #[test]
+    fn agrees_with_form_urlencoded(query in query()) {
+        let expected: Vec<_> =
+            form_urlencoded::parse(&query).map(|(n, v)| (n.into_owned(), v.into_owned())).collect();
+        prop_assert_eq!(decoded(&query), expected);
+    }
+
+    #[test]
+    fn a_value_and_its_json_string_are_the_same(raw in query()) {
+        let mut out = Vec::new();
+        json::form_string(&mut out, &raw);
+        let parsed: String = serde_json::from_slice(&out).unwrap();
+        let text = form::decode(&raw);
+        prop_assert_eq!(&parsed, &text);
+        let mut again = Vec::new();
+        json::string(&mut again, &text);
+        prop_assert_eq!(out, again);
+    }
+}
