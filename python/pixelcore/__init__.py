@@ -1,0 +1,19 @@
+"""pixelcore: from a tracking pixel's GET to one JSON event, in a journal and in Kafka."""
+
+from ._core import Collector, Journal, JournalReader, __version__, event, nest, pairs
+from .errors import JournalError, JournalFull, PixelcoreError, Rejected, SettingsError
+
+__all__ = (
+    "Collector",
+    "Journal",
+    "JournalError",
+    "JournalFull",
+    "JournalReader",
+    "PixelcoreError",
+    "Rejected",
+    "SettingsError",
+    "__version__",
+    "event",
+    "nest",
+    "pairs",
+)

@@ -1,0 +1,5 @@
+"""``python -m pixelcore``."""
+
+from .cli import main
+
+main(prog_name="pixelcore")

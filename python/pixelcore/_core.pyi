@@ -1,0 +1,208 @@
+"""The Rust extension. Import its names from ``pixelcore``; this file is their reference.
+
+All functions are pure but for the clock and the random numbers of a UUIDv7, hold the GIL for the few microseconds they
+take, and never raise anything for the bytes of a query but `pixelcore.Rejected`.
+"""
+
+from os import PathLike
+from types import TracebackType
+from typing import Literal, final
+
+from typing_extensions import Self
+
+__all__ = ["Collector", "Journal", "JournalReader", "__version__", "event", "nest", "pairs"]
+
+__version__: str
+
+def pairs(query: str | bytes) -> list[tuple[str, str]]:
+    """The names and values of a query, in order.
+
+    This is the ``application/x-www-form-urlencoded`` parser of the WHATWG URL standard, section 5.1, and nothing more:
+    ``amp;`` stays, nothing is trimmed, and no input is an error. A lone surrogate in a ``str`` reads as U+FFFD.
+    """
+
+def nest(query: str | bytes, prefix: str = "p.", *, typed_values: bool = False) -> bytes:
+    """The JSON object that the parameters beginning with ``prefix`` become (contract, section 3).
+
+    ``{}`` when nothing matches. ``prefix`` is compared after decoding, and after one leading ``amp;`` of the name is
+    taken away. ``typed_values`` turns ``true``, ``false`` and numbers into JSON ones where that loses no character of
+    the text. No limit applies.
+    """
+
+def event(
+    type: str,
+    query: str | bytes,
+    *,
+    ip: str | None = None,
+    user_agent: str | None = None,
+    referer: str | None = None,
+    locale: str | None = None,
+    gpc: str | None = None,
+    dnt: str | None = None,
+    received_at: int | None = None,
+    typed_values: bool = False,
+    max_query_bytes: int = 8192,
+    max_parameters: int = 256,
+    max_depth: int = 32,
+) -> bytes:
+    """The event, one JSON object, that a pixel request becomes (contract, sections 2 to 4).
+
+    ``type`` is ``track``, ``page``, ``identify`` or ``group``. ``user_agent``, ``referer``, ``locale`` (Accept-Language),
+    ``gpc`` (Sec-GPC) and ``dnt`` (DNT) are the values of the request's headers; ``ip`` goes into the event as it is.
+    ``received_at`` is Unix milliseconds, 0 to 253402207200000 (one day before the year 10000); the default is now. ``max_depth`` counts the
+    segments of a dotted path.
+
+    Raises `pixelcore.Rejected` with its ``reason``, and ``ValueError`` for a ``received_at`` out of range.
+    """
+
+@final
+class Journal:
+    """The append-only journal of one worker's life: a directory of NDJSON segments under ``root``.
+
+    The directory's name is the journal's identity, a UUIDv7, so names sort by age. Segments are named by the byte
+    offset they begin at (20 digits, ``.ndjson``). The writer's lock (``flock``) lasts as long as this object or its
+    process. Safe to share between threads.
+    """
+
+    def __new__(
+        cls,
+        root: str | PathLike[str],
+        *,
+        segment_bytes: int = 67_108_864,
+        max_bytes: int = 10_737_418_240,
+        when_full: Literal["refuse", "drop_oldest"] = "refuse",
+    ) -> Self:
+        """Begin a new journal under ``root``, which is made when it is missing.
+
+        ``max_bytes`` bounds all journals under ``root`` together, measured when a segment begins and by `measure`.
+        ``when_full`` says what gives way: the new line (`JournalFull`), or the oldest segments.
+
+        Raises `pixelcore.JournalError`.
+        """
+
+    @property
+    def id(self) -> str:
+        """The journal's identity."""
+
+    @property
+    def path(self) -> str:
+        """The journal's directory."""
+
+    @property
+    def end(self) -> int:
+        """The offset behind the last line, in bytes."""
+
+    def append(self, line: bytes) -> int:
+        """Write ``line`` and a newline with one ``write(2)``, and return the offset behind it.
+
+        When this returns, no end of any process can lose the line; `sync` guards it against a power cut. Holds the
+        GIL: the write goes to the page cache, which is faster than letting go of it.
+
+        Raises `pixelcore.JournalFull`, or `pixelcore.JournalError` for other I/O errors, for a closed journal and for a
+        ``line`` with a newline in it. A failed append leaves no trace: what was written of it is cut off again.
+        """
+
+    def sync(self) -> int:
+        """Flush to the device with ``fdatasync(2)`` and return the offset up to which lines survive a power cut.
+
+        Releases the GIL. Raises `pixelcore.JournalError`.
+        """
+
+    def measure(self) -> int:
+        """The bytes of all journals under ``root`` now, which the budget is held against. Releases the GIL."""
+
+    def close(self) -> None:
+        """Flush and let go of the lock; further appends raise. Releases the GIL."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
+
+@final
+class JournalReader:
+    """Reads a journal's lines from an offset, while its writer lives or after.
+
+    Only whole lines that are JSON objects are events. Everything else is passed over, counted, and never read twice.
+    """
+
+    def __new__(cls, path: str | PathLike[str], offset: int = 0) -> Self:
+        """Read the journal in the directory ``path``. Raises `pixelcore.JournalError`."""
+
+    @property
+    def offset(self) -> int:
+        """The offset of the next line to read, in bytes."""
+
+    @property
+    def torn(self) -> int:
+        """Bytes behind the last newline of finished segments: a line whose writer was cut off."""
+
+    @property
+    def corrupt(self) -> int:
+        """Lines that are no JSON object."""
+
+    @property
+    def missing(self) -> int:
+        """Bytes of segments that are not there any more."""
+
+    def messages(self, max_events: int, max_bytes: int) -> list[dict[str, bytes | None]]:
+        """The next events, at least one if there is one, as ``confluent_kafka.Producer.produce_batch`` takes them.
+
+        ``value`` is the line without its newline, ``key`` is ``userId``, else ``anonymousId``, else None.
+        Releases the GIL while reading. Raises `pixelcore.JournalError`.
+        """
+
+    def lines(self, max_events: int, max_bytes: int) -> list[bytes]:
+        """The same events without their keys."""
+
+    def seek(self, offset: int) -> None:
+        """Read on from ``offset``, which must be one that `offset` gave."""
+
+    def wait(self, timeout_ms: int) -> bool:
+        """Wait until there is something to read; False when ``timeout_ms`` passed first. Releases the GIL."""
+
+    def finished(self) -> bool:
+        """Whether the writer is gone and nothing is left to read."""
+
+    def delete_before(self, offset: int, older_than_ms: int = 0) -> int:
+        """Delete the segments that end at or before ``offset`` and were last written ``older_than_ms`` ago or earlier.
+
+        Never deletes the last segment. Returns how many segments went.
+        """
+
+    def delete_journal(self) -> None:
+        """Delete the journal with all its files. Only for one that is `finished`."""
+
+@final
+class Collector:
+    """The hot path: from the parts of a request to a line in a journal, in one call."""
+
+    def __new__(
+        cls,
+        events: Journal,
+        rejections: Journal,
+        *,
+        typed_values: bool = False,
+        max_query_bytes: int = 8192,
+        max_parameters: int = 256,
+        max_depth: int = 32,
+    ) -> Self: ...
+    def collect(
+        self,
+        type: str,
+        query: str,
+        peer: str,
+        user_agent: str | None,
+        referer: str | None,
+        locale: str | None,
+        gpc: str | None,
+        dnt: str | None,
+    ) -> str | None:
+        """Journal one request: its event, or the record of its rejection (contract, section 5).
+
+        ``peer`` is ``address:port`` as a socket has it. Returns None for an event, else the rejection's reason.
+        Raises `pixelcore.JournalError` when the line could not be written; the request is then lost, and counted so.
+        """
+
+    def counts(self) -> dict[str, int]:
+        """Requests so far, by outcome: ``accepted``, ``lost``, and each reason of rejection that occurred."""

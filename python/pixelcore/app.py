@@ -1,0 +1,144 @@
+"""The RSGI application: ``granian pixelcore.app:app`` (contract, section 1)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from .errors import SettingsError
+
+if TYPE_CHECKING:
+    from .worker import Worker
+
+log = logging.getLogger("pixelcore")
+
+GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAAAAACH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==")
+"""43 bytes, 1x1, transparent, GIF89a. Gmail refuses the shorter ones."""
+
+GIF_HEADERS = [
+    ("content-type", "image/gif"),
+    ("cache-control", "no-store, no-cache, must-revalidate"),
+    ("pragma", "no-cache"),
+    ("expires", "0"),
+    ("cross-origin-resource-policy", "cross-origin"),
+    ("access-control-allow-origin", "*"),
+]
+ALLOW = ("allow", "GET, HEAD, OPTIONS")
+PREFLIGHT_HEADERS = [
+    ALLOW,
+    ("access-control-allow-origin", "*"),
+    ("access-control-allow-methods", "GET, HEAD, OPTIONS"),
+    ("access-control-allow-headers", "*"),
+    ("access-control-max-age", "86400"),
+]
+TEXT_HEADERS = [("content-type", "text/plain; charset=utf-8"), ("cache-control", "no-store")]
+
+ROOT = "/v1/pixel/"
+TYPES = ("track", "page", "identify", "group")
+PATHS = {ROOT + name + suffix: name for name in TYPES for suffix in ("", ".gif", "/")}
+
+
+class Headers(Protocol):
+    """What is used of RSGI's headers."""
+
+    def get(self, key: str, default: str | None = None) -> str | None: ...
+
+
+class Scope(Protocol):
+    """What is used of RSGI's HTTP scope."""
+
+    proto: str
+    method: str
+    path: str
+    query_string: str
+    client: str
+    headers: Headers
+
+
+class HTTPProtocol(Protocol):
+    """What is used of RSGI's HTTP and WebSocket protocols."""
+
+    def response_empty(self, status: int, headers: list[tuple[str, str]]) -> None: ...
+    def response_str(self, status: int, headers: list[tuple[str, str]], body: str) -> None: ...
+    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None: ...
+    def close(self, status: int | None) -> None: ...
+
+
+class App:
+    """One per worker. Its `Worker` lives from ``__rsgi_init__`` to ``__rsgi_del__``."""
+
+    worker: Worker
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        # Granian's main process imports this module, too, and needs none of that.
+        from . import settings
+        from .worker import Worker
+
+        try:
+            self.worker = Worker(settings.load(), loop)
+        except SettingsError as error:
+            raise SystemExit(f"pixelcore: {error}") from None
+
+    def __rsgi_del__(self, _loop: asyncio.AbstractEventLoop) -> None:
+        self.worker.stop()
+
+    async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
+        path = scope.path
+        kind = PATHS.get(path)
+        if kind is None:
+            if not path.startswith(ROOT):
+                return self.answer_other(scope, protocol, path)
+            kind = path[len(ROOT) :]
+        if scope.method != "GET":
+            return self.answer_method(scope.method, protocol)
+        headers = GIF_HEADERS
+        try:
+            header = scope.headers.get
+            outcome = self.worker.collect(
+                kind,
+                scope.query_string,
+                scope.client,
+                header("user-agent"),
+                header("referer"),
+                header("accept-language"),
+                header("sec-gpc"),
+                header("dnt"),
+            )
+            if self.worker.durable is not None:
+                await self.worker.durable.wait()
+            if self.worker.debug_header:
+                headers = [*GIF_HEADERS, ("x-pixelcore", outcome or "accepted")]
+        except Exception as error:  # noqa: BLE001
+            # A broken image helps nobody: what went wrong is counted, logged and told by /readyz.
+            self.worker.failed(error)
+        if scope.proto != "http":
+            return protocol.close(None)
+        return protocol.response_bytes(200, headers, GIF)
+
+    def answer_method(self, method: str, protocol: HTTPProtocol) -> None:
+        """Everything but GET on a pixel path."""
+        if method == "HEAD":
+            protocol.response_bytes(200, GIF_HEADERS, GIF)
+        elif method == "OPTIONS":
+            protocol.response_empty(204, PREFLIGHT_HEADERS)
+        else:
+            protocol.response_str(405, [*TEXT_HEADERS, ALLOW], "GET, HEAD or OPTIONS, please\n")
+
+    def answer_other(self, scope: Scope, protocol: HTTPProtocol, path: str) -> None:
+        """Paths that are no pixel's."""
+        status, text = 404, "not found\n"
+        if scope.proto != "http":
+            return protocol.close(404)
+        if scope.method in ("GET", "HEAD"):
+            if path == "/healthz":
+                status, text = self.worker.health()
+            elif path == "/readyz":
+                status, text = self.worker.readiness()
+            elif path == "/robots.txt":
+                status, text = 200, "User-agent: *\nDisallow: /\n"
+        return protocol.response_str(status, TEXT_HEADERS, text)
+
+
+app = App()

@@ -1,0 +1,188 @@
+"""The command ``pixelcore``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import click
+
+from . import __version__, log, settings
+from .datadir import EVENTS, REJECTIONS
+from .errors import JournalError, SettingsError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def setting_flags(*names: str) -> Callable[[F], F]:
+    """A flag for each setting, made from `settings.Settings`; all of them where no names are given."""
+
+    def decorate(command: F) -> F:
+        for name, field in reversed(settings.Settings.model_fields.items()):
+            if name != "kafka" and (not names or name in names):
+                variable = settings.variable(name)
+                help_text = f"{field.description}  [env: {variable}; default: {field.default}]"
+                command = click.option(f"--{name.replace('_', '-')}", name, metavar="VALUE", help=help_text)(command)
+        return command
+
+    return decorate
+
+
+kafka_flag = click.option(
+    "-X",
+    "kafka",
+    multiple=True,
+    metavar="PROPERTY=VALUE",
+    help="A librdkafka property, such as bootstrap.servers=localhost:9092.  [env: PIXELCORE_KAFKA_…]",
+)
+
+
+def load(flags: Mapping[str, str | None], kafka: tuple[str, ...] = ()) -> settings.Settings:
+    """The settings of flags and environment. Flags go into the environment, so that workers see them, too."""
+    for name, value in flags.items():
+        if value is not None:
+            os.environ[settings.variable(name)] = value
+    for assignment in kafka:
+        prop, equals, value = assignment.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{assignment!r} is not PROPERTY=VALUE", param_hint="-X")
+        os.environ[settings.KAFKA_PREFIX + prop.upper().replace(".", "_")] = value
+    try:
+        return settings.load()
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(__version__, prog_name="pixelcore")
+def main() -> None:
+    """A tracking-pixel ingestion gateway: each GET for a GIF becomes one JSON event."""
+
+
+@main.command()
+@click.option("--bind", default="0.0.0.0:8080", show_default=True, metavar="HOST:PORT", help="Where to listen.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="How many worker processes.")
+@setting_flags()
+@kafka_flag
+def serve(bind: str, workers: int, kafka: tuple[str, ...], **flags: str | None) -> None:
+    """Serve pixels."""
+    host, colon, port = bind.rpartition(":")
+    if not colon or not port.isdigit() or not 0 < int(port) < 65536:
+        raise click.BadParameter(f"{bind!r} is not HOST:PORT", param_hint="--bind")
+    chosen = load(flags, kafka)
+    check(chosen)
+    # Granian takes a while to import, which --help and a wrong setting need not wait for.
+    from granian import Granian
+    from granian.constants import Interfaces, Loops
+    from granian.http import HTTP1Settings
+
+    show_banner(chosen, port)
+    server = Granian(
+        "pixelcore.app:app",
+        address=host.strip("[]"),
+        port=int(port),
+        interface=Interfaces.RSGI,
+        workers=workers,
+        loop=Loops.auto if sys.platform == "win32" else Loops.uvloop,
+        websockets=False,
+        # Room for the longest target that hyper takes, 64 kB, and for headers; more than that gets 431.
+        http1_settings=HTTP1Settings(max_buffer_size=131_072),
+        log_dictconfig=log.config(chosen),
+        respawn_failed_workers=True,
+        respawn_interval=0.1,
+        workers_kill_timeout=int(chosen.drain_seconds) + 10,
+    )
+    server.serve()
+
+
+def check(chosen: settings.Settings) -> None:
+    """Try what can be tried before a server starts."""
+    try:
+        chosen.data_dir.mkdir(parents=True, exist_ok=True)
+        if not os.access(chosen.data_dir, os.W_OK):
+            raise PermissionError(f"{chosen.data_dir} is not writable")
+        if chosen.ships:
+            from . import kafka
+
+            kafka.producer(chosen)
+    except OSError as error:
+        raise click.ClickException(f"PIXELCORE_DATA_DIR: {error}") from None
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def show_banner(chosen: settings.Settings, port: str) -> None:
+    """Say what runs, a URL to try, and how to see the event."""
+    if chosen.ships:
+        where = f"topic {chosen.topic} at {chosen.kafka['bootstrap.servers']}, {chosen.delivery}"
+    else:
+        where = f"journal only, under {chosen.data_dir}: no PIXELCORE_KAFKA_BOOTSTRAP_SERVERS is set"
+    data_dir = "" if str(chosen.data_dir) == "pixelcore-data" else f" --data-dir {chosen.data_dir}"
+    click.echo(
+        f"""pixelcore {__version__}
+  events go to   {where}
+  keys           every well-formed key is accepted: there is no key file
+  try            curl -s 'http://localhost:{port}/v1/pixel/track?wk=dk_test_1&e=Hello' -o pixel.gif
+  see the event  pixelcore tail -f{data_dir}
+""",
+        err=True,
+    )
+
+
+@main.command()
+@click.option("-f", "--follow", is_flag=True, help="Go on with events as they come.")
+@click.option("-n", "--lines", default=10, show_default=True, type=click.IntRange(0), help="How many of the past.")
+@click.option("--rejected", is_flag=True, help="Show rejected requests instead of events.")
+@setting_flags("data_dir")
+def tail(follow: bool, lines: int, rejected: bool, data_dir: str | None) -> None:
+    """Show journaled events: pretty on a terminal, NDJSON in a pipe. Shipped ones are gone sooner or later."""
+    from . import tail as tailing
+    from ._core import JournalReader
+
+    root = load({"data_dir": data_dir}).data_dir / (REJECTIONS if rejected else EVENTS)
+    readers: dict[Any, JournalReader] = {}
+
+    def events() -> Iterator[bytes]:
+        yield from tailing.last(root, lines, readers)
+        if follow:
+            yield from tailing.follow(root, readers)
+
+    try:
+        tailing.show(events())
+    except JournalError as error:
+        raise click.ClickException(str(error)) from None
+    except (KeyboardInterrupt, BrokenPipeError):
+        # Ctrl-C and `| head` are ordinary ends. Python's own flush at exit must not complain of the closed pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@main.command()
+@click.option("-f", "--follow", is_flag=True, help="Stay, and ship what workers without Kafka journal.")
+@setting_flags("data_dir", "topic", "checkpoint_topic", "delivery", "journal_retain", "log_level", "log_format")
+@kafka_flag
+def forward(follow: bool, kafka: tuple[str, ...], **flags: str | None) -> None:
+    """Ship a data directory to Kafka without serving. Exits 0 when all there is has been shipped."""
+    chosen = load(flags, kafka)
+    log.configure(chosen)
+    if not chosen.ships:
+        raise click.ClickException("PIXELCORE_KAFKA_BOOTSTRAP_SERVERS: is not set")
+    check(chosen)
+    from .forwarder import Forwarder
+
+    forwarder = Forwarder(chosen, follow=follow)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    forwarder.start()
+    try:
+        while forwarder.is_alive():
+            forwarder.join(0.5)
+    except KeyboardInterrupt:
+        forwarder.stop(chosen.drain_seconds)
+    if not forwarder.finished:
+        raise click.ClickException("not everything was shipped: see the log")

@@ -1,0 +1,172 @@
+"""The two ways of delivering a journal's events: exactly once, and at least once (contract, section 6)."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from . import kafka
+from .settings import Settings
+
+Event = dict[str, bytes | None]
+
+_TAKEN_BACK = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
+
+
+class FencedError(Exception):
+    """Somebody else forwards this journal; the message says who."""
+
+
+class Delivery(Protocol):
+    """Takes the events of one journal. Any exception but `FencedError` means: open it anew and go on from there."""
+
+    committed: int
+    """The offset below which every event is in the topic."""
+
+    def deliver(self, events: list[Event], offset: int) -> None:
+        """Bring ``events``, which end at ``offset``, to the topic."""
+
+    def close(self) -> None:
+        """Let go of the connection; what is not committed is not delivered."""
+
+
+class _Producing:
+    """What both ways share: the producer, and the first thing that went wrong with a message."""
+
+    def __init__(self, settings: Settings, halted: Callable[[], bool], **properties: str) -> None:
+        self._settings = settings
+        self._halted = halted
+        self._failure: KafkaError | None = None
+        self._producer: Producer = kafka.producer(settings, **properties)
+        kafka.patiently(halted, lambda _: kafka.ensure_topics(settings, self._producer))
+
+    def close(self) -> None:
+        self._producer.purge()
+        self._producer.poll(0)
+        del self._producer
+
+    def _produce(self, events: list[Event]) -> None:
+        self._failure = None
+        queued = self._producer.produce_batch(self._settings.topic, events, on_delivery=self._delivered)
+        if queued < len(events):
+            raise KafkaException(next(event["_error"] for event in events if "_error" in event))
+
+    def _delivered(self, error: KafkaError | None, _: Message) -> None:
+        # What a purge or an abort takes back is a consequence, not a cause.
+        if error is not None and self._failure is None and error.code() not in _TAKEN_BACK:
+            self._failure = error
+
+
+class ExactlyOnce(_Producing):
+    """A transaction a batch, which also writes the journal's offset to the checkpoint topic.
+
+    The transactional id is the journal's. Whoever opens a journal therefore fences its predecessor, which can commit
+    nothing more, and only then reads what was committed. The reading ends at a record of ours: whatever was committed
+    before it has been seen by then, however many other gateways write to the same partition.
+    """
+
+    def __init__(self, settings: Settings, journal: Path, halted: Callable[[], bool], owner: str, fenced: bool) -> None:
+        """Open a journal as ``owner``; ``fenced`` says that it was open before and then fenced."""
+        self._journal = journal.name
+        super().__init__(settings, halted, transactional_id=f"pixelcore-{self._journal}")
+        if fenced:
+            self._yield_to_a_twin(owner)
+        kafka.patiently(halted, self._producer.init_transactions)
+        claim = uuid.uuid4().hex
+        self._producer.begin_transaction()
+        self._checkpoint(f"{self._journal}/owner", {"owner": owner, "claim": claim})
+        kafka.patiently(halted, self._producer.commit_transaction)
+        self.committed, _ = self._read_checkpoint(until=claim)
+
+    def deliver(self, events: list[Event], offset: int) -> None:
+        self._producer.begin_transaction()
+        if events:
+            self._produce(events)
+        self._checkpoint(self._journal, {"offset": offset})
+        try:
+            kafka.patiently(self._halted, self._producer.commit_transaction)
+        except KafkaException as error:
+            if self._failure is not None and error.args[0].code() not in kafka.FENCED:
+                raise KafkaException(self._failure) from error
+            raise
+        self.committed = offset
+
+    def _checkpoint(self, key: str, value: dict[str, object]) -> None:
+        self._producer.produce(
+            self._settings.checkpoint_topic, json.dumps(value), key, partition=0, on_delivery=self._delivered
+        )
+
+    def _yield_to_a_twin(self, owner: str) -> None:
+        """After being fenced: if somebody has claimed the journal since, it is theirs.
+
+        If nobody has, the coordinator fenced us because a transaction took too long, and we may go on.
+        """
+        _, last = self._read_checkpoint(until=None)
+        if last != owner:
+            raise FencedError(last)
+
+    def _read_checkpoint(self, until: str | None) -> tuple[int, str | None]:
+        """The journal's committed offset and owner, read up to a claim or the end of the partition."""
+        offset, owner = 0, None
+        consumer = Consumer(
+            {
+                **kafka.client_config(self._settings),
+                "group.id": "pixelcore",  # required, but never joined
+                "enable.auto.commit": "false",
+                "isolation.level": "read_committed",
+                "enable.partition.eof": "true",
+            }
+        )
+        try:
+            consumer.assign([TopicPartition(self._settings.checkpoint_topic, 0, OFFSET_BEGINNING)])
+            while True:
+                if self._halted():
+                    raise kafka.HaltedError
+                for message in consumer.consume(1000, timeout=0.5):
+                    error = message.error()
+                    if error is not None:
+                        if error.code() != KafkaError._PARTITION_EOF:
+                            raise KafkaException(error)
+                        if until is None:
+                            return offset, owner
+                        continue
+                    key, value = message.key(), message.value()
+                    if key == self._journal.encode():
+                        offset = json.loads(value or b"")["offset"]
+                    elif key == f"{self._journal}/owner".encode():
+                        record = json.loads(value or b"")
+                        owner = record["owner"]
+                        if record["claim"] == until:
+                            return offset, owner
+        finally:
+            consumer.close()
+
+
+class AtLeastOnce(_Producing):
+    """An idempotent producer, and the journal's offset in a file beside its segments."""
+
+    def __init__(self, settings: Settings, journal: Path, halted: Callable[[], bool]) -> None:
+        super().__init__(settings, halted)
+        self._file = journal / "checkpoint"
+        try:
+            self.committed = int(self._file.read_text())
+        except (FileNotFoundError, ValueError):
+            # A power cut can leave an empty file; then all of the journal is shipped again.
+            self.committed = 0
+
+    def deliver(self, events: list[Event], offset: int) -> None:
+        self._produce(events)
+        while self._producer.flush(1.0):
+            if self._halted():
+                raise kafka.HaltedError
+        if self._failure is not None:
+            raise KafkaException(self._failure)
+        new = self._file.with_suffix(".new")
+        new.write_text(str(offset))
+        new.replace(self._file)
+        self.committed = offset

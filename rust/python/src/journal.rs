@@ -1,0 +1,238 @@
+//! The journal's classes.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use pixelcore::collector;
+use pixelcore::event::{Reason, Request, UnixMillis};
+use pixelcore::journal::{Batch, Error, Journal as Writer, Reader, WhenFull};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDict, PyList, PyType};
+use pyo3::{intern, pybacked::PyBackedStr};
+
+use crate::query::{error, options};
+
+fn raise(py: Python<'_>, cause: &Error) -> PyErr {
+    static FULL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static OTHER: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    match cause {
+        Error::Full(_) => error(py, &FULL, "JournalFull", cause.to_string()),
+        _ => error(py, &OTHER, "JournalError", cause.to_string()),
+    }
+}
+
+/// Runs what may wait for a device without the GIL.
+fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T, Error> + Send) -> PyResult<T> {
+    py.detach(work).map_err(|error| raise(py, &error))
+}
+
+#[pyclass(frozen, module = "pixelcore")]
+pub struct Journal(Arc<Writer>);
+
+#[pymethods]
+impl Journal {
+    #[new]
+    #[pyo3(signature = (root, *, segment_bytes = 67_108_864, max_bytes = 10_737_418_240, when_full = "refuse"))]
+    fn new(py: Python<'_>, root: PathBuf, segment_bytes: u64, max_bytes: u64, when_full: &str) -> PyResult<Self> {
+        let when_full = match when_full {
+            "refuse" => WhenFull::Refuse,
+            "drop_oldest" => WhenFull::DropOldest,
+            _ => return Err(PyValueError::new_err("when_full must be 'refuse' or 'drop_oldest'")),
+        };
+        detached(py, || Writer::new(&root, segment_bytes, max_bytes, when_full)).map(|writer| Self(Arc::new(writer)))
+    }
+
+    #[getter]
+    fn id(&self) -> &str {
+        self.0.id()
+    }
+
+    #[getter]
+    fn path(&self) -> String {
+        self.0.directory().to_string_lossy().into_owned()
+    }
+
+    #[getter]
+    fn end(&self) -> u64 {
+        self.0.end()
+    }
+
+    fn append(&self, py: Python<'_>, line: &[u8]) -> PyResult<u64> {
+        self.0.append(line).map_err(|error| raise(py, &error))
+    }
+
+    fn sync(&self, py: Python<'_>) -> PyResult<u64> {
+        detached(py, || self.0.sync())
+    }
+
+    fn measure(&self, py: Python<'_>) -> PyResult<u64> {
+        detached(py, || self.0.measure())
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        detached(py, || self.0.close())
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        _exc_type: Option<Py<PyAny>>,
+        _exc: Option<Py<PyAny>>,
+        _traceback: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        self.close(py)
+    }
+}
+
+#[pyclass(frozen, module = "pixelcore")]
+pub struct JournalReader(Mutex<Reader>);
+
+impl JournalReader {
+    /// Runs `work` on the reader without the GIL.
+    fn with<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&mut Reader) -> Result<T, Error> + Send) -> PyResult<T> {
+        detached(py, || work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn read(&self, py: Python<'_>, max_events: usize, max_bytes: usize) -> PyResult<Batch> {
+        self.with(py, |reader| reader.read(max_events, max_bytes))
+    }
+}
+
+#[pymethods]
+impl JournalReader {
+    #[new]
+    #[pyo3(signature = (path, offset = 0))]
+    fn new(path: PathBuf, offset: u64) -> Self {
+        Self(Mutex::new(Reader::new(&path, offset)))
+    }
+
+    #[getter]
+    fn offset(&self, py: Python<'_>) -> PyResult<u64> {
+        self.with(py, |reader| Ok(reader.offset()))
+    }
+
+    #[getter]
+    fn torn(&self, py: Python<'_>) -> PyResult<u64> {
+        self.with(py, |reader| Ok(reader.torn()))
+    }
+
+    #[getter]
+    fn corrupt(&self, py: Python<'_>) -> PyResult<u64> {
+        self.with(py, |reader| Ok(reader.corrupt()))
+    }
+
+    #[getter]
+    fn missing(&self, py: Python<'_>) -> PyResult<u64> {
+        self.with(py, |reader| Ok(reader.missing()))
+    }
+
+    fn messages<'py>(&self, py: Python<'py>, max_events: usize, max_bytes: usize) -> PyResult<Bound<'py, PyList>> {
+        let messages = PyList::empty(py);
+        for (line, key) in self.read(py, max_events, max_bytes)?.iter() {
+            let message = PyDict::new(py);
+            message.set_item(intern!(py, "value"), PyBytes::new(py, line))?;
+            message.set_item(intern!(py, "key"), key.map(|key| PyBytes::new(py, key.as_bytes())))?;
+            messages.append(message)?;
+        }
+        Ok(messages)
+    }
+
+    fn lines<'py>(&self, py: Python<'py>, max_events: usize, max_bytes: usize) -> PyResult<Bound<'py, PyList>> {
+        let batch = self.read(py, max_events, max_bytes)?;
+        PyList::new(py, batch.iter().map(|(line, _)| PyBytes::new(py, line)))
+    }
+
+    fn seek(&self, py: Python<'_>, offset: u64) -> PyResult<()> {
+        self.with(py, |reader| {
+            reader.seek(offset);
+            Ok(())
+        })
+    }
+
+    fn wait(&self, py: Python<'_>, timeout_ms: u64) -> PyResult<bool> {
+        self.with(py, |reader| reader.wait(Duration::from_millis(timeout_ms)))
+    }
+
+    fn finished(&self, py: Python<'_>) -> PyResult<bool> {
+        self.with(py, Reader::finished)
+    }
+
+    #[pyo3(signature = (offset, older_than_ms = 0))]
+    fn delete_before(&self, py: Python<'_>, offset: u64, older_than_ms: u64) -> PyResult<usize> {
+        self.with(py, |reader| reader.delete_before(offset, Duration::from_millis(older_than_ms)))
+    }
+
+    fn delete_journal(&self, py: Python<'_>) -> PyResult<()> {
+        self.with(py, Reader::delete_journal)
+    }
+}
+
+#[pyclass(frozen, module = "pixelcore")]
+pub struct Collector(collector::Collector);
+
+#[pymethods]
+impl Collector {
+    #[new]
+    #[pyo3(signature = (
+        events, rejections, *, typed_values = false, max_query_bytes = 8192, max_parameters = 256, max_depth = 32,
+    ))]
+    fn new(
+        events: &Journal,
+        rejections: &Journal,
+        typed_values: bool,
+        max_query_bytes: usize,
+        max_parameters: usize,
+        max_depth: usize,
+    ) -> Self {
+        let options = options(typed_values, max_query_bytes, max_parameters, max_depth);
+        Self(collector::Collector::new(Arc::clone(&events.0), Arc::clone(&rejections.0), options))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call instead of an object a request")]
+    fn collect(
+        &self,
+        py: Python<'_>,
+        r#type: &str,
+        query: &str,
+        peer: &str,
+        user_agent: Option<PyBackedStr>,
+        referer: Option<PyBackedStr>,
+        locale: Option<PyBackedStr>,
+        gpc: Option<PyBackedStr>,
+        dnt: Option<PyBackedStr>,
+    ) -> PyResult<Option<&'static str>> {
+        static FAULT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        let ip = collector::peer_ip(peer);
+        let request = Request {
+            received_at: UnixMillis::now(),
+            ip: ip.as_deref(),
+            user_agent: user_agent.as_deref(),
+            referer: referer.as_deref(),
+            locale: locale.as_deref(),
+            gpc: gpc.as_deref(),
+            dnt: dnt.as_deref(),
+        };
+        // A fault of ours must cost one request, not the worker.
+        match catch_unwind(AssertUnwindSafe(|| self.0.collect(r#type, query.as_bytes(), &request))) {
+            Ok(Ok(reason)) => Ok(reason.map(Reason::as_str)),
+            Ok(Err(error)) => Err(raise(py, &error)),
+            Err(_) => Err(error(py, &FAULT, "PixelcoreError", "a panic in the core".to_owned())),
+        }
+    }
+
+    fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let counts = PyDict::new(py);
+        for (outcome, count) in self.0.counts() {
+            counts.set_item(outcome, count)?;
+        }
+        Ok(counts)
+    }
+}

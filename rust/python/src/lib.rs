@@ -1,0 +1,21 @@
+//! `pixelcore._core`: conversions between Python and the core, nothing else. `_core.pyi` is its reference.
+
+#![allow(clippy::needless_pass_by_value, reason = "PyO3 hands arguments over by value")]
+
+mod journal;
+mod query;
+
+#[pyo3::pymodule]
+mod _core {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use super::journal::{Collector, Journal, JournalReader};
+    #[pymodule_export]
+    use super::query::{event, nest, pairs};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", pixelcore::VERSION)
+    }
+}

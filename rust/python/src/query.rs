@@ -1,0 +1,108 @@
+//! The pure functions, and what a query and an error are in Python.
+
+use std::borrow::Cow;
+
+use pixelcore::event::{Limits, Options, Reason, Request, UnixMillis};
+use pixelcore::{form, tree};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyInt, PyString, PyType};
+
+/// `str | bytes`.
+#[derive(FromPyObject)]
+pub enum Query<'py> {
+    #[pyo3(transparent)]
+    Text(Bound<'py, PyString>),
+    #[pyo3(transparent)]
+    Bytes(Bound<'py, PyBytes>),
+}
+
+impl Query<'_> {
+    fn bytes(&self) -> Cow<'_, [u8]> {
+        match self {
+            Self::Bytes(bytes) => Cow::Borrowed(bytes.as_bytes()),
+            Self::Text(text) => match text.to_cow() {
+                Ok(Cow::Borrowed(text)) => Cow::Borrowed(text.as_bytes()),
+                Ok(Cow::Owned(text)) => Cow::Owned(text.into_bytes()),
+                // A lone surrogate, which UTF-8 cannot hold.
+                Err(_) => Cow::Owned(scalar_values(text).into_bytes()),
+            },
+        }
+    }
+}
+
+/// Each lone surrogate becomes one U+FFFD, as in the Web's `USVString`.
+fn scalar_values(text: &Bound<'_, PyString>) -> String {
+    let utf16 = text.call_method1("encode", ("utf-16-le", "surrogatepass"));
+    let bytes: Vec<u8> = utf16.and_then(|bytes| bytes.extract()).unwrap_or_default();
+    let units = bytes.chunks_exact(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]]));
+    char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+}
+
+#[pyfunction]
+pub fn pairs(query: Query<'_>) -> Vec<(String, String)> {
+    let decode = |raw| form::decode(raw).into_owned();
+    form::pairs(&query.bytes()).map(|(name, value)| (decode(name), decode(value))).collect()
+}
+
+#[pyfunction]
+#[pyo3(signature = (query, prefix = "p.", *, typed_values = false))]
+pub fn nest<'py>(py: Python<'py>, query: Query<'_>, prefix: &str, typed_values: bool) -> Bound<'py, PyBytes> {
+    PyBytes::new(py, &tree::nest(&query.bytes(), prefix, typed_values))
+}
+
+#[pyfunction]
+#[pyo3(signature = (
+    r#type, query, *, ip = None, user_agent = None, referer = None, locale = None, gpc = None, dnt = None,
+    received_at = None, typed_values = false, max_query_bytes = 8192, max_parameters = 256, max_depth = 32,
+))]
+#[expect(clippy::too_many_arguments, reason = "they are keywords")]
+pub fn event<'py>(
+    py: Python<'py>,
+    r#type: &str,
+    query: Query<'_>,
+    ip: Option<&str>,
+    user_agent: Option<&str>,
+    referer: Option<&str>,
+    locale: Option<&str>,
+    gpc: Option<&str>,
+    dnt: Option<&str>,
+    received_at: Option<Bound<'_, PyInt>>,
+    typed_values: bool,
+    max_query_bytes: usize,
+    max_parameters: usize,
+    max_depth: usize,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let received_at = match received_at {
+        None => UnixMillis::now(),
+        Some(millis) => millis
+            .extract()
+            .ok()
+            .and_then(UnixMillis::new)
+            .ok_or_else(|| PyValueError::new_err("received_at must be Unix milliseconds before the year 10000"))?,
+    };
+    let request = Request { received_at, ip, user_agent, referer, locale, gpc, dnt };
+    let mut out = Vec::with_capacity(1024);
+    let options = options(typed_values, max_query_bytes, max_parameters, max_depth);
+    pixelcore::event::write(&mut out, r#type, &query.bytes(), &request, &options)
+        .map_err(|reason| rejected(py, reason))?;
+    Ok(PyBytes::new(py, &out))
+}
+
+pub fn options(typed_values: bool, query_bytes: usize, parameters: usize, depth: usize) -> Options {
+    Options { limits: Limits { query_bytes, parameters, depth }, typed_values }
+}
+
+fn rejected(py: Python<'_>, reason: Reason) -> PyErr {
+    static REJECTED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    error(py, &REJECTED, "Rejected", reason.as_str().to_owned())
+}
+
+/// An exception of `pixelcore.errors`.
+pub fn error(py: Python<'_>, class: &'static PyOnceLock<Py<PyType>>, name: &str, argument: String) -> PyErr {
+    match class.import(py, "pixelcore.errors", name) {
+        Ok(class) => PyErr::from_type(class.clone(), argument),
+        Err(error) => error,
+    }
+}
