@@ -130,6 +130,10 @@ class JournalReader:
         """Read the journal in the directory ``path``. Raises `pixelcore.JournalError`."""
 
     @property
+    def live(self) -> bool:
+        """Whether the journal's writer lives, that is holds its lock."""
+
+    @property
     def offset(self) -> int:
         """The offset of the next line to read, in bytes."""
 

@@ -85,6 +85,8 @@ class App:
         self.worker.stop()
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
+        if scope.proto != "http":
+            return protocol.close(403)  # a WebSocket, which plain granian takes unless told otherwise
         path = scope.path
         kind = PATHS.get(path)
         if kind is None:
@@ -113,8 +115,6 @@ class App:
         except Exception as error:  # noqa: BLE001
             # A broken image helps nobody: what went wrong is counted, logged and told by /readyz.
             self.worker.failed(error)
-        if scope.proto != "http":
-            return protocol.close(None)
         return protocol.response_bytes(200, headers, GIF)
 
     def answer_method(self, method: str, protocol: HTTPProtocol) -> None:
@@ -129,8 +129,6 @@ class App:
     def answer_other(self, scope: Scope, protocol: HTTPProtocol, path: str) -> None:
         """Paths that are no pixel's."""
         status, text = 404, "not found\n"
-        if scope.proto != "http":
-            return protocol.close(404)
         if scope.method in ("GET", "HEAD"):
             if path == "/healthz":
                 status, text = self.worker.health()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from .settings import Settings
 
 Event = dict[str, bytes | None]
 
+CHECKPOINT = "checkpoint"
 _TAKEN_BACK = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
 
 
@@ -46,8 +48,10 @@ class _Producing:
         kafka.patiently(halted, lambda _: kafka.ensure_topics(settings, self._producer))
 
     def close(self) -> None:
-        self._producer.purge()
-        self._producer.poll(0)
+        # A fenced producer raises its fatal error here once more.
+        with contextlib.suppress(KafkaException):
+            self._producer.purge()
+            self._producer.poll(0)
         del self._producer
 
     def _produce(self, events: list[Event]) -> None:
@@ -81,7 +85,9 @@ class ExactlyOnce(_Producing):
         self._producer.begin_transaction()
         self._checkpoint(f"{self._journal}/owner", {"owner": owner, "claim": claim})
         kafka.patiently(halted, self._producer.commit_transaction)
-        self.committed, _ = self._read_checkpoint(until=claim)
+        in_topic, _ = self._read_checkpoint(until=claim)
+        # The journal may have been shipped at least once before.
+        self.committed = max(in_topic, _on_disk(journal))
 
     def deliver(self, events: list[Event], offset: int) -> None:
         self._producer.begin_transaction()
@@ -152,12 +158,8 @@ class AtLeastOnce(_Producing):
 
     def __init__(self, settings: Settings, journal: Path, halted: Callable[[], bool]) -> None:
         super().__init__(settings, halted)
-        self._file = journal / "checkpoint"
-        try:
-            self.committed = int(self._file.read_text())
-        except (FileNotFoundError, ValueError):
-            # A power cut can leave an empty file; then all of the journal is shipped again.
-            self.committed = 0
+        self._file = journal / CHECKPOINT
+        self.committed = _on_disk(journal)
 
     def deliver(self, events: list[Event], offset: int) -> None:
         self._produce(events)
@@ -170,3 +172,11 @@ class AtLeastOnce(_Producing):
         new.write_text(str(offset))
         new.replace(self._file)
         self.committed = offset
+
+
+def _on_disk(journal: Path) -> int:
+    """The offset in a journal's checkpoint file; 0 without one, or where a power cut left it empty."""
+    try:
+        return int((journal / CHECKPOINT).read_text())
+    except (FileNotFoundError, ValueError):
+        return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -50,10 +49,14 @@ def producer(settings: Settings, **properties: str) -> Producer:
     try:
         return Producer({**_DEFAULTS, **_PRODUCER_DEFAULTS, **settings.kafka, **own, "logger": log})
     except KafkaException as error:
-        text = error.args[0].str()
-        named = re.search(r'"([a-z0-9._]+)"', text)
-        name = KAFKA_PREFIX + named[1].upper().replace(".", "_") if named else f"{KAFKA_PREFIX}*"
-        raise SettingsError(f"{name}: {text}") from None
+        for name, value in settings.kafka.items():
+            # By itself, since librdkafka speaks of an alias by the name of what it stands for.
+            try:
+                Producer({name: value, "logger": _quiet})
+            except KafkaException as alone:
+                variable = KAFKA_PREFIX + name.upper().replace(".", "_")
+                raise SettingsError(f"{variable}: {alone.args[0].str()}") from None
+        raise SettingsError(f"{KAFKA_PREFIX}*: {error.args[0].str()}") from None
 
 
 def patiently(halted: Callable[[], bool], call: Callable[[float], T]) -> T:

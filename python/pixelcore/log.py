@@ -16,9 +16,9 @@ def config(settings: Settings) -> dict[str, Any]:
     pretty_format = {"format": "%(asctime)s %(levelname)-7s %(message)s", "datefmt": "%H:%M:%S"}
     json_format = {
         "()": "pythonjsonlogger.json.JsonFormatter",
-        "format": "%(asctime)s %(levelname)s %(name)s %(process)d %(message)s",
-        "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
-        "timestamp": False,
+        "format": "%(levelname)s %(name)s %(process)d %(message)s",
+        "rename_fields": {"levelname": "level", "name": "logger"},
+        "timestamp": "time",
     }
     logger = {"handlers": ["stderr"], "level": settings.log_level.upper(), "propagate": False}
     return {

@@ -41,8 +41,9 @@ def _fsync(value: object) -> object:
     return seconds
 
 
-Seconds = Annotated[float, BeforeValidator(_duration), Field(ge=0)]
-Bytes = Annotated[ByteSize, PlainSerializer(int)]
+Seconds = Annotated[float, BeforeValidator(_duration), Field(ge=0, le=10 * 366 * 86400)]
+Bytes = Annotated[ByteSize, Field(le=2**50), PlainSerializer(int)]
+Count = Annotated[int, Field(ge=1, le=2**24)]
 
 
 class Settings(BaseSettings):
@@ -64,9 +65,9 @@ class Settings(BaseSettings):
         ByteSize(256 * 2**20), ge=2**16, description="Budget of the rejections' journals; beyond it the oldest go."
     )
 
-    max_query_bytes: int = Field(8192, ge=1, description="Longer queries are rejected.")
-    max_parameters: int = Field(256, ge=1, description="Queries with more parameters are rejected.")
-    max_depth: int = Field(32, ge=1, description="Dotted paths with more segments are rejected.")
+    max_query_bytes: Count = Field(8192, description="Longer queries are rejected.")
+    max_parameters: Count = Field(256, description="Queries with more parameters are rejected.")
+    max_depth: Count = Field(32, description="Dotted paths with more segments are rejected.")
     typed_values: bool = Field(False, description="Read true, false and numbers as JSON ones where nothing is lost.")
     debug_header: bool = Field(False, description="Answer with X-Pixelcore: accepted, or the rejection's reason.")
 
@@ -77,7 +78,7 @@ class Settings(BaseSettings):
     delivery: Literal["exactly-once", "at-least-once"] = Field(
         "exactly-once", description="Transactions, or an idempotent producer with a checkpoint on disk."
     )
-    drain_seconds: float = Field(10.0, ge=0, description="How long a stopping worker goes on shipping.")
+    drain_seconds: float = Field(10.0, ge=0, le=3600, description="How long a stopping worker goes on shipping.")
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
     log_format: Literal["auto", "json", "pretty"] = Field(

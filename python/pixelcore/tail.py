@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -14,16 +15,29 @@ from .datadir import journals
 POLL_SECONDS = 0.1
 BATCH_EVENTS = 1000
 BATCH_BYTES = 1 << 20
+LAST_BYTES = 32 << 20
 
 
 def last(root: Path, count: int, readers: dict[Path, JournalReader]) -> list[bytes]:
     """The last ``count`` events of all journals by time of receipt; leaves ``readers`` at the journals' ends."""
     kept: list[tuple[str, bytes]] = []
     for path in journals(root):
-        readers[path] = reader = JournalReader(path)
+        readers[path] = reader = JournalReader(path, _near_the_end(path))
         while lines := reader.lines(BATCH_EVENTS, BATCH_BYTES):
             kept = sorted(kept + [(json.loads(line)["receivedAt"], line) for line in lines])[-count:] if count else []
     return [line for _, line in kept]
+
+
+def _near_the_end(journal: Path) -> int:
+    """The offset of the segment with which the last ones add up to more than anybody wants to see."""
+    offset, behind = 0, 0
+    for segment in sorted(journal.glob("*.ndjson"), reverse=True):
+        with contextlib.suppress(FileNotFoundError):
+            behind += segment.stat().st_size
+        offset = int(segment.stem)
+        if behind >= LAST_BYTES:
+            break
+    return offset
 
 
 def follow(root: Path, readers: dict[Path, JournalReader]) -> Iterator[bytes]:

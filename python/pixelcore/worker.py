@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import multiprocessing
 import os
 import shutil
 import signal
@@ -107,7 +108,7 @@ class Worker:
         self.rejections.sync()
 
     def _keep_house(self) -> None:
-        parent = os.getppid()
+        parent = multiprocessing.parent_process()
         interval = self.settings.fsync if isinstance(self.settings.fsync, float) else HOUSEKEEPING_SECONDS
         next_round = 0.0
         while not self._stopping.wait(min(interval, HOUSEKEEPING_SECONDS)):
@@ -124,7 +125,7 @@ class Worker:
                 self._report_now_and_then()
             except JournalError as error:
                 self.failed(error)
-            if os.getppid() != parent:
+            if parent is not None and os.getppid() != parent.pid:
                 # A worker that outlives its server would hold the port with settings of the past.
                 log.warning("the server process is gone: stopping")
                 os.kill(os.getpid(), signal.SIGTERM)

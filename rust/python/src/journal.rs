@@ -115,6 +115,11 @@ impl JournalReader {
     }
 
     #[getter]
+    fn live(&self, py: Python<'_>) -> PyResult<bool> {
+        self.with(py, |reader| Ok(reader.is_live()))
+    }
+
+    #[getter]
     fn offset(&self, py: Python<'_>) -> PyResult<u64> {
         self.with(py, |reader| Ok(reader.offset()))
     }

@@ -54,11 +54,23 @@ struct Keys<'l> {
     anonymous_id: Option<Cow<'l, str>>,
 }
 
+/// None for a line that is no JSON object.
+fn keys(line: &[u8]) -> Option<Keys<'_>> {
+    let text = std::str::from_utf8(line).ok().filter(|text| text.starts_with('{'))?;
+    serde_json::from_str(text).ok()
+}
+
 impl Reader {
     /// Reads the journal in `directory`, which need not exist yet.
     #[must_use]
     pub fn new(directory: &Path, offset: u64) -> Self {
         Self { directory: directory.to_owned(), offset, open: None, torn: 0, corrupt: 0, missing: 0 }
+    }
+
+    /// Whether the journal's writer lives, that is holds its lock.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        segment::is_live(&self.directory)
     }
 
     /// The offset of the next line.
@@ -91,31 +103,27 @@ impl Reader {
         self.open = None;
     }
 
-    /// The next events: at most `max_events`, and `max_bytes` unless the first is longer.
+    /// The next events: at most `max_events`, and `max_bytes` unless the first is longer; none only where there is none.
     pub fn read(&mut self, max_events: usize, max_bytes: usize) -> Result<Batch, Error> {
         let mut batch = Batch::default();
-        while batch.lines.len() < max_events && batch.bytes.len() < max_bytes.max(1) {
-            let room = max_bytes - batch.bytes.len();
-            let Some(chunk) = self.chunk(room.clamp(1, CHUNK))? else { break };
-            let begin = batch.bytes.len();
-            batch.bytes.extend_from_slice(&chunk);
-            let mut at = begin;
-            for newline in memchr::memchr_iter(b'\n', &chunk) {
-                if batch.lines.len() == max_events {
-                    break;
-                }
-                let line = at..begin + newline;
-                self.offset += line.len() as u64 + 1;
-                at = line.end + 1;
-                match serde_json::from_slice::<Keys>(&batch.bytes[line.clone()]) {
-                    Ok(keys) => {
+        while let Some(chunk) = self.chunk(max_bytes.saturating_sub(batch.bytes.len()).min(CHUNK))? {
+            for line in chunk.split_inclusive(|&byte| byte == b'\n') {
+                let event = &line[..line.len() - 1];
+                match keys(event) {
+                    Some(keys) => {
+                        let full = batch.bytes.len() + event.len() > max_bytes && !batch.lines.is_empty();
+                        if full || batch.lines.len() == max_events {
+                            return Ok(batch);
+                        }
+                        let begin = batch.bytes.len();
+                        batch.bytes.extend_from_slice(event);
                         let key = keys.user_id.or(keys.anonymous_id).map(Cow::into_owned);
-                        batch.lines.push((line, key));
+                        batch.lines.push((begin..batch.bytes.len(), key));
                     }
-                    Err(_) => self.corrupt += 1,
+                    None => self.corrupt += 1,
                 }
+                self.offset += line.len() as u64;
             }
-            batch.bytes.truncate(at);
         }
         Ok(batch)
     }
@@ -138,7 +146,7 @@ impl Reader {
     /// Whether the writer is gone and nothing is left to read.
     pub fn finished(&mut self) -> Result<bool, Error> {
         // In this order: what the writer wrote last is there once its lock is free.
-        let live = segment::is_live(&self.directory);
+        let live = self.is_live();
         Ok(!live && self.chunk(1)?.is_none())
     }
 

@@ -59,12 +59,8 @@ impl Journal {
             directory: root.join(&id),
             root: root.to_owned(),
             id,
-            // Where old segments make room for new ones, there must be several.
-            segment_bytes: if when_full == WhenFull::DropOldest {
-                segment_bytes.min(max_bytes / 8)
-            } else {
-                segment_bytes
-            },
+            // Room is made by the segment, and never by the last one, so there must be several.
+            segment_bytes: segment_bytes.min(max_bytes / 8),
             max_bytes,
             when_full,
             state: Mutex::default(),
@@ -102,12 +98,13 @@ impl Journal {
         }
         let bytes = line.len() as u64 + 1;
         let used = state.measured + (state.end - state.measured_end);
-        if self.when_full == WhenFull::Refuse && used + bytes > self.max_bytes {
+        let needed = if self.when_full == WhenFull::Refuse { used + bytes } else { bytes };
+        if needed > self.max_bytes {
             return Err(Error::Full(format!("{}: {used} of {} bytes are used", self.root.display(), self.max_bytes)));
         }
         let open = match &state.segment {
-            Some(open) if state.end - open.start < self.segment_bytes => open,
-            _ => self.rotate(state)?,
+            Some(open) if state.end == open.start || state.end - open.start + bytes <= self.segment_bytes => open,
+            _ => self.rotate(state, bytes)?,
         };
         let (file, start) = (Arc::clone(&open.file), open.start);
         match (&*file).write_vectored(&[IoSlice::new(line), IoSlice::new(b"\n")]) {
@@ -127,10 +124,10 @@ impl Journal {
         }
     }
 
-    /// Begins the segment at `end`, and with the first one the journal.
-    fn rotate<'s>(&self, state: &'s mut State) -> Result<&'s Open, Error> {
+    /// Begins the segment at `end` with room for a line of `bytes`, and with the first segment the journal.
+    fn rotate<'s>(&self, state: &'s mut State, bytes: u64) -> Result<&'s Open, Error> {
         if self.when_full == WhenFull::DropOldest {
-            self.drop_oldest()?;
+            self.drop_oldest(bytes.max(self.segment_bytes))?;
         }
         if state.lock.is_none() {
             state.lock = Some(self.create()?);
@@ -157,8 +154,8 @@ impl Journal {
         Ok(lock)
     }
 
-    /// Makes room for one more segment, but never touches the one that a living writer is at.
-    fn drop_oldest(&self) -> Result<(), Error> {
+    /// Makes room for a segment of `bytes`, but never touches the one that a living writer is at.
+    fn drop_oldest(&self, bytes: u64) -> Result<(), Error> {
         let mut used = total(&self.root)?;
         for journal in segment::journals(&self.root)? {
             let mut segments = segment::list(&journal)?;
@@ -167,7 +164,7 @@ impl Journal {
                 segments.pop();
             }
             for old in segments {
-                if used + self.segment_bytes <= self.max_bytes {
+                if used + bytes <= self.max_bytes {
                     return Ok(());
                 }
                 // A sibling may have been faster.

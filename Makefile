@@ -1,0 +1,66 @@
+# What README, CONTRIBUTING and .ci/run call. Everything is set up in the checkout: .venv, target, .kafka.
+PYTHON ?= python3
+BIND ?= 0.0.0.0:8080
+BIN := .venv/bin
+SOURCES := pyproject.toml Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
+PY := python tests benches
+
+.PHONY: run test test-rust test-python lint types fmt bench clean
+
+run: .venv/run.stamp  ## build, and serve on :8080 without Kafka
+	$(BIN)/pixelcore serve --bind $(BIND)
+
+test: test-rust test-python  ## everything, with a real Kafka and a real Chromium
+
+test-rust: .venv/system-test.stamp
+	cargo test --quiet --workspace
+
+test-python: .venv/dev.stamp .kafka/lib
+	$(BIN)/pytest
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff check $(PY)
+	$(BIN)/ruff format --check $(PY)
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets -- -D warnings
+
+types: .venv/dev.stamp
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest pixelcore._core
+
+fmt: .venv/dev.stamp
+	$(BIN)/ruff check --fix $(PY)
+	$(BIN)/ruff format $(PY)
+	cargo fmt --all
+
+bench: .venv/dev.stamp .kafka/lib  ## the parser against its rivals, and the whole way
+	$(BIN)/pytest benches/test_parser.py --benchmark-only --benchmark-json=.benchmarks/parser.json
+	$(BIN)/python -m benches.report .benchmarks/parser.json
+	$(BIN)/python -m benches.whole_way --kafka
+
+clean:
+	rm -rf .venv target .kafka .benchmarks dist
+
+.venv/system-run.stamp:
+	sh tests/system_packages.sh run
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	touch $@
+
+.venv/system-test.stamp: .venv/system-run.stamp
+	sh tests/system_packages.sh test
+	touch $@
+
+.venv/run.stamp: .venv/system-run.stamp $(SOURCES)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+.venv/dev.stamp: .venv/run.stamp .venv/system-test.stamp
+	$(BIN)/pip install --quiet --disable-pip-version-check --group dev
+	touch $@
+
+# Where Java or Maven is missing, the tests say so: they fail in CI, and elsewhere skip what needs Kafka.
+.kafka/lib: tests/kafka/pom.xml .venv/system-test.stamp
+	@if command -v mvn >/dev/null; then \
+	  mvn -q -B -f tests/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$@ -DincludeScope=runtime && touch $@; \
+	fi

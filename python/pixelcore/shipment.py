@@ -1,0 +1,170 @@
+"""One journal on its way to Kafka: what is read, when it is tried again, and what is deleted."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import platform
+import threading
+import time
+import uuid
+from pathlib import Path
+from typing import IO
+
+from confluent_kafka import KafkaException
+
+from . import kafka
+from ._core import JournalReader
+from .delivery import AtLeastOnce, Delivery, ExactlyOnce
+from .errors import JournalError
+from .settings import Settings
+
+log = logging.getLogger("pixelcore")
+
+BATCH_EVENTS = 5000
+BATCH_BYTES = 4 << 20
+WAIT_MS = 100
+LOG_EVERY_SECONDS = 60.0
+SHIPPED = "shipped"
+FORWARD_LOCK = "forward.lock"
+
+
+class Shipment:
+    """One journal on its way: claim it, then step until it is done."""
+
+    def __init__(self, settings: Settings, journal: Path, halted: threading.Event) -> None:
+        self.journal = journal
+        self.done = False
+        self.stuck = False
+        """Whether the last thing that went wrong was not Kafka's."""
+        self._settings = settings
+        self._halted = halted
+        self._claim: IO[str] | None = None
+        self._reader = JournalReader(journal)
+        self._delivery: Delivery | None = None
+        self._owner = f"{platform.node()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._opened = False
+        self._fenced = False
+        self._batch = BATCH_EVENTS
+        self._backoff = 0.1
+        self._complaint = ""
+        self._complain_again = 0.0
+        self._passed_over = (0, 0, 0)
+
+    def claim(self) -> bool:
+        """Take the journal, unless another process forwards it or it is not there."""
+        if self._claim is not None:
+            return True
+        try:
+            claim = (self.journal / FORWARD_LOCK).open("w")
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            claim.close()
+            return False
+        self._claim = claim
+        return True
+
+    def step(self) -> bool:
+        """Ship one batch, or wait a little for one; False when there was none.
+
+        Sets ``done`` when the writer is gone and all is shipped. Raises `FencedError` when somebody else has taken the
+        journal over.
+        """
+        try:
+            if self._delivery is None:
+                self._delivery = self._open()
+                self._opened = True
+                self._reader.seek(self._delivery.committed)
+            return self._ship(self._delivery)
+        except kafka.HaltedError:
+            self.close()
+        except (KafkaException, JournalError, OSError) as error:
+            self._recover(error)
+        return True
+
+    def close(self) -> None:
+        """Let go of everything; what is committed stays so."""
+        self._drop_delivery()
+        if self._claim is not None:
+            self._claim.close()
+            self._claim = None
+
+    def _drop_delivery(self) -> None:
+        delivery, self._delivery = self._delivery, None
+        if delivery is not None:
+            delivery.close()
+
+    def _open(self) -> Delivery:
+        if self._settings.delivery == "at-least-once":
+            return AtLeastOnce(self._settings, self.journal, self._halted.is_set)
+        return ExactlyOnce(self._settings, self.journal, self._halted.is_set, self._owner, self._fenced)
+
+    def _ship(self, delivery: Delivery) -> bool:
+        events = self._reader.messages(self._batch, BATCH_BYTES)
+        offset = self._reader.offset
+        self._report_passed_over()
+        if events:
+            try:
+                delivery.deliver(events, offset)
+            except KafkaException as error:
+                if len(events) > 1 or error.args[0].code() not in kafka.UNDELIVERABLE:
+                    raise
+                self._set_aside(events[0]["value"] or b"", error)
+                self._drop_delivery()
+                self._delivery = delivery = self._open()
+                delivery.deliver([], offset)
+            self._complaint, self._backoff, self._fenced, self.stuck = "", 0.1, False, False
+            self._batch = min(BATCH_EVENTS, self._batch * 2)
+            self._reader.delete_before(delivery.committed, int(self._settings.journal_retain * 1000))
+            return True
+        if self._reader.finished():
+            self._finish()
+            return False
+        return self._reader.wait(WAIT_MS)
+
+    def _finish(self) -> None:
+        if self._settings.journal_retain > 0:
+            (self.journal / SHIPPED).touch()
+        else:
+            self._reader.delete_journal()
+        self._report_passed_over()
+        self.done = True
+        self.close()
+
+    def _set_aside(self, event: bytes, error: KafkaException) -> None:
+        """Keep an event that no broker will ever take, rather than block all that come after it."""
+        aside = self.journal.parent.parent / "undeliverable.ndjson"
+        with aside.open("ab") as file:
+            file.write(event + b"\n")
+        log.error("an event of journal %s went to %s: %s", self.journal.name, aside, error.args[0].str())
+
+    def _recover(self, error: Exception) -> None:
+        """Start over from what is committed. After every failure the batch is halved, so that one event, or a broker
+        that is too slow for large transactions, holds up nothing else."""
+        text = error.args[0].str() if isinstance(error, KafkaException) else str(error)
+        if text != self._complaint or time.monotonic() >= self._complain_again:
+            log.warning("journal %s: %s; trying again", self.journal.name, text)
+            self._complaint, self._complain_again = text, time.monotonic() + LOG_EVERY_SECONDS
+        self._drop_delivery()
+        self.stuck = not isinstance(error, KafkaException)
+        # Before it was opened there was nothing to be fenced off from: whoever comes last may have it.
+        if isinstance(error, KafkaException) and error.args[0].code() in kafka.FENCED:
+            self._fenced = self._opened
+        self._batch = max(1, self._batch // 2)
+        self._halted.wait(self._backoff)
+        self._backoff = min(2.0, self._backoff * 2)
+
+    def _report_passed_over(self) -> None:
+        now = (self._reader.torn, self._reader.corrupt, self._reader.missing)
+        if now != self._passed_over:
+            self._passed_over = now
+            log.warning(
+                "journal %s at offset %d: %d bytes of a torn line, %d corrupt lines, %d bytes of missing segments so far",
+                self.journal.name,
+                self._reader.offset,
+                *now,
+            )

@@ -1,0 +1,48 @@
+"""What the tests of the journal share: lines that are known by their number, and journals of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pixelcore import Journal, JournalReader
+
+MANY = 1_000_000
+
+
+def event(number: int, size: int = 0) -> bytes:
+    """A line of at least ``size`` bytes that is known by its number."""
+    return json.dumps({"n": number, "x": "x" * max(0, size - 20)}).encode()
+
+
+def numbers(lines: list[bytes]) -> list[int]:
+    return [json.loads(line)["n"] for line in lines]
+
+
+def read_all(reader: JournalReader) -> list[bytes]:
+    """All there is, in reads of a size that nothing depends on."""
+    lines: list[bytes] = []
+    while more := reader.lines(1000, 1 << 20):
+        lines += more
+    return lines
+
+
+def segments(journal: Journal | Path) -> list[Path]:
+    path = Path(journal.path) if isinstance(journal, Journal) else journal
+    return sorted(path.glob("*.ndjson"))
+
+
+def start_of(segment: Path) -> int:
+    return int(segment.stem)
+
+
+def total(root: Path) -> int:
+    return sum(path.stat().st_size for path in root.glob("*/*.ndjson"))
+
+
+def dead(root: Path, count: int, size: int = 100, segment_bytes: int = 1000) -> Journal:
+    """A journal of so many events whose writer is gone."""
+    with Journal(root, segment_bytes=segment_bytes) as journal:
+        for number in range(count):
+            journal.append(event(number, size))
+    return journal

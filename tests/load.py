@@ -1,0 +1,108 @@
+"""A load generator: keep-alive HTTP/1.1 connections that remember which requests were answered with the whole pixel."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import threading
+import time
+import uuid
+from collections import Counter
+
+from typing_extensions import Self
+
+from tests.servers import is_gif
+
+
+class Load:
+    """``rate`` requests a second over ``connections`` connections, from `start` to `stop`, at most ``seconds`` long.
+
+    No request is repeated: after an error the connection is made anew and the next request has a messageId of its own.
+    What became of a request without an answer is open; ``sent`` holds its messageId, ``answered`` does not.
+    """
+
+    def __init__(self, port: int, *, rate: float = 300, connections: int = 6, seconds: float = 60) -> None:
+        self.port = port
+        self.rate = rate
+        self.connections = connections
+        self.seconds = seconds
+        self.sent: set[str] = set()
+        self.answered: set[str] = set()
+        self.failures: Counter[str] = Counter()
+        self._run = uuid.uuid4().hex[:8]
+        self._numbers = itertools.count()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), name="load", daemon=True)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Begin to send, in a thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let the requests under way end, and return when they have."""
+        self._stopping.set()
+        self._thread.join(30)
+        if self._thread.is_alive():
+            raise TimeoutError("the load generator did not stop")
+
+    def wait(self, answers: int, timeout: float = 20) -> None:
+        """Return when ``answers`` more requests were answered than now."""
+        wanted = len(self.answered) + answers
+        deadline = time.monotonic() + timeout
+        while len(self.answered) < wanted:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{len(self.answered)} of {wanted} answers, failures: {dict(self.failures)}")
+            time.sleep(0.02)
+
+    async def _main(self) -> None:
+        deadline = time.monotonic() + self.seconds
+        await asyncio.gather(*(self._connection(index, deadline) for index in range(self.connections)))
+
+    async def _connection(self, index: int, deadline: float) -> None:
+        interval = self.connections / self.rate
+        due = time.monotonic() + interval * index / self.connections
+        stream: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        while not self._stopping.is_set() and (now := time.monotonic()) < deadline:
+            await asyncio.sleep(max(0, due - now))
+            # After a pause of the server the rate goes on as before; it does not catch up in a burst.
+            due = max(due, now - interval) + interval
+            mid: str | None = None
+            try:
+                if stream is None:
+                    stream = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", self.port), 5)
+                mid = f"{self._run}-{next(self._numbers)}"
+                self.sent.add(mid)
+                await asyncio.wait_for(self._request(mid, *stream), 10)
+                self.answered.add(mid)
+            except (OSError, EOFError, ValueError, asyncio.TimeoutError) as error:
+                # A connection that is refused carried no request; it is counted apart from those that broke.
+                self.failures[f"{'connect' if mid is None else 'request'}: {type(error).__name__}: {error}"] += 1
+                if stream is not None:
+                    stream[1].close()
+                    stream = None
+                await asyncio.sleep(0.05)
+        if stream is not None:
+            stream[1].close()
+            with contextlib.suppress(OSError):
+                await stream[1].wait_closed()
+
+    async def _request(self, mid: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        person = hash(mid) % 50
+        writer.write(
+            f"GET /v1/pixel/track?wk=dk_test_load&e=Load&mid={mid}&uid=user_{person} HTTP/1.1\r\n"
+            f"Host: 127.0.0.1:{self.port}\r\nUser-Agent: load\r\n\r\n".encode()
+        )
+        head = await reader.readuntil(b"\r\n\r\n")
+        status, *fields = head.decode("latin-1").split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in fields)}
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        if not status.startswith("HTTP/1.1 200 ") or not is_gif(body):
+            raise ValueError(status)

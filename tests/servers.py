@@ -1,0 +1,231 @@
+"""Real servers: the gateway as a child process on a free port with a data directory of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+
+from tests.kafka.broker import free_port
+
+Command = Literal["pixelcore", "granian"]
+
+GIF = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back for a request."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def is_pixel(self) -> bool:
+        """Whether this is the pixel, whole."""
+        return self.status == 200 and self.headers.get("content-type") == "image/gif" and is_gif(self.body)
+
+
+def is_gif(body: bytes) -> bool:
+    """Whether ``body`` is a 1x1 GIF89a of 43 bytes; the colours of its invisible pixel are the gateway's affair."""
+    return len(body) == len(GIF) and body[:10] == GIF[:10] and body[-1:] == GIF[-1:]
+
+
+def clean_environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with the given settings and no others of pixelcore's or Granian's."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIXELCORE_", "GRANIAN_"))}
+    return kept | {"PYTHONUNBUFFERED": "1"} | dict(settings)
+
+
+def kafka_settings(bootstrap: str, topic: str) -> dict[str, str]:
+    """The settings that ship events to ``topic``, with checkpoints that no other test shares."""
+    return {
+        "PIXELCORE_KAFKA_BOOTSTRAP_SERVERS": bootstrap,
+        "PIXELCORE_TOPIC": topic,
+        "PIXELCORE_CHECKPOINT_TOPIC": f"{topic}-checkpoints",
+    }
+
+
+def journal_lines(directory: Path) -> list[bytes]:
+    """The whole lines of all journals under ``directory``, oldest journal first."""
+    lines: list[bytes] = []
+    for segment in sorted(directory.glob("*/*.ndjson")):
+        # A segment may be shipped and deleted between the listing and the reading.
+        with contextlib.suppress(FileNotFoundError):
+            lines += segment.read_bytes().split(b"\n")[:-1]
+    return lines
+
+
+def forward(data_dir: Path, settings: Mapping[str, str]) -> subprocess.Popen[str]:
+    """Start ``pixelcore forward`` on a data directory."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "pixelcore", "forward"],
+        env=clean_environment({"PIXELCORE_DATA_DIR": str(data_dir), **settings}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@dataclass
+class Server:
+    """A gateway; after `kill` or `terminate` it starts again on the same port and data."""
+
+    directory: Path
+    settings: dict[str, str] = field(default_factory=dict)
+    workers_wanted: int = 1
+    command: Command = "pixelcore"
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The address without a trailing slash."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def data_dir(self) -> Path:
+        """Where the journals are."""
+        return self.directory / "data"
+
+    def start(self, timeout: float = 30) -> None:
+        """Start the server and return when ``/healthz`` says 200."""
+        if self.process is not None:
+            raise RuntimeError("the server runs already")
+        self.directory.mkdir(parents=True, exist_ok=True)
+        if self.command == "pixelcore":
+            arguments = ["pixelcore", "serve", "--bind", f"127.0.0.1:{self.port}"]
+        else:
+            arguments = ["granian", "pixelcore.app:app", "--port", str(self.port)]
+        with self._log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", *arguments, "--workers", str(self.workers_wanted)],
+                env=clean_environment({"PIXELCORE_DATA_DIR": str(self.data_dir), **self.settings}),
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + timeout
+        while not self._healthy():
+            if (code := self.process.poll()) is not None:
+                self.kill()
+                raise RuntimeError(f"the server ended with {code}:\n{self.log()}")
+            if time.monotonic() > deadline:
+                self.kill()
+                raise TimeoutError(f"the server was not healthy in time:\n{self.log()}")
+            time.sleep(0.05)
+
+    def restart(self, **settings: str) -> None:
+        """Start again with the settings it had and those given; end it first if it runs."""
+        if self.process is not None:
+            self.terminate()
+        self.settings |= settings
+        self.start()
+
+    def kill(self) -> None:
+        """``kill -9`` of the whole process group."""
+        process, self.process = self.process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
+        self._wait_for_group(process.pid)
+
+    def terminate(self, timeout: float = 60) -> int:
+        """SIGTERM to the main process, as an init system does, and its exit code."""
+        if self.process is None:
+            raise RuntimeError("the server does not run")
+        self.process.terminate()
+        try:
+            code = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise TimeoutError(f"the server did not stop in {timeout} s:\n{self.log()}") from None
+        # What outlives its parent would be a fault of its own, but must not disturb the next test.
+        self.kill()
+        return code
+
+    def workers(self) -> list[int]:
+        """The process ids of the workers, which are those that multiprocessing started for Granian."""
+        if self.process is None:
+            return []
+        found: list[int] = []
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                line = " ".join(child.cmdline())
+                if child.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in line and not child.children():
+                    found.append(child.pid)
+        return sorted(found)
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None, method: str = "GET") -> Answer:
+        """One request on a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request(method, path, headers=dict(headers or {}))
+            response = connection.getresponse()
+            received = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(response.status, received, response.read())
+        finally:
+            connection.close()
+
+    def log(self) -> str:
+        """All that the server and its workers printed so far."""
+        try:
+            return self._log.read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def events(self) -> list[dict[str, Any]]:
+        """The events in the journals that are there now."""
+        return _parsed(journal_lines(self.data_dir / "events"))
+
+    def rejections(self) -> list[dict[str, Any]]:
+        """The recorded rejections."""
+        return _parsed(journal_lines(self.data_dir / "rejections"))
+
+    @property
+    def _log(self) -> Path:
+        return self.directory / "server.log"
+
+    def _healthy(self) -> bool:
+        try:
+            return self.get("/healthz").status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    @staticmethod
+    def _wait_for_group(group: int) -> None:
+        """Workers that are still dying hold the port and the journals' locks."""
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            if not any(_lives_in(process, group) for process in psutil.process_iter()):
+                return
+            time.sleep(0.02)
+
+
+def _lives_in(process: psutil.Process, group: int) -> bool:
+    try:
+        return os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE
+    except (OSError, psutil.Error):
+        return False
+
+
+def _parsed(lines: Iterable[bytes]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in lines]

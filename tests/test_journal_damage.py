@@ -1,0 +1,116 @@
+"""Section 6 of the contract: whatever happened to a journal's files is counted, and the rest is read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from pixelcore import Journal, JournalReader
+
+from tests.journals import MANY, dead, event, numbers, read_all, segments
+
+
+@pytest.mark.parametrize("tail", [b"{", b'{"n":3', event(3), b"\0" * 4096, b"\xff"])
+def test_a_torn_last_line_is_counted_and_no_event(tmp_path: Path, tail: bytes) -> None:
+    journal = dead(tmp_path, 3)
+    with segments(journal)[-1].open("ab") as segment:
+        segment.write(tail)
+    reader = JournalReader(journal.path)
+    assert numbers(read_all(reader)) == [0, 1, 2]
+    assert reader.finished()
+    assert reader.offset == journal.end
+    reader.delete_journal()
+    assert (reader.torn, reader.corrupt, reader.missing) == (len(tail), 0, 0)
+
+
+NO_EVENTS: list[tuple[str, bytes]] = [
+    ("garbage", b"\x00\xff\xfe garbage"),
+    ("nothing", b""),
+    ("half an object", b'{"n":1'),
+    ("more than an object", b'{"n":1}}'),
+    ("two objects", b'{"n":1}{"n":2}'),
+    ("a string", b'"n"'),
+    ("a number", b"1"),
+    ("null", b"null"),
+    ("an array", b"[1,2]"),
+    ("an array of as many strings as a key has sources", b'["a","b"]'),
+    ("an empty array", b"[]"),
+    ("a string that is not UTF-8", b'{"n":1,"x":"\xff"}'),
+]
+
+
+@pytest.mark.parametrize("line", [pytest.param(row[1], id=row[0]) for row in NO_EVENTS])
+def test_a_corrupt_line_is_counted_and_the_rest_read(tmp_path: Path, line: bytes) -> None:
+    with Journal(tmp_path) as journal:
+        journal.append(event(0))
+        journal.append(line)
+        journal.append(event(2))
+    reader = JournalReader(journal.path)
+    assert read_all(reader) == [event(0), event(2)]
+    assert (reader.torn, reader.corrupt, reader.missing) == (0, 1, 0)
+    assert reader.offset == journal.end
+
+
+@pytest.mark.parametrize("max_bytes", [1, 100, 100_000])
+def test_an_event_behind_any_damage_is_found(tmp_path: Path, max_bytes: int) -> None:
+    """Nothing read means nothing there: at least one event, if there is one."""
+    with Journal(tmp_path, segment_bytes=50_000) as journal:
+        for _ in range(5000):
+            journal.append(b"x" * 99)
+        journal.append(event(1))
+    reader = JournalReader(journal.path)
+    assert numbers(reader.lines(10, max_bytes)) == [1]
+    assert reader.corrupt == 5000
+
+
+@pytest.mark.parametrize("remains", [b"{", b'{"n":', b"x" * 10_000, event(9) + b"\n"])
+def test_remains_of_a_failed_write(tmp_path: Path, remains: bytes) -> None:
+    """What could not be cut off lies beyond the offset that the next segment is named by."""
+    journal = dead(tmp_path, 30)
+    with segments(journal)[0].open("ab") as segment:
+        segment.write(remains)
+    for batch in (1, 1000):
+        reader = JournalReader(journal.path)
+        found: list[bytes] = []
+        while more := reader.lines(batch, MANY):
+            found += more
+        assert numbers(found) == list(range(30))
+        assert (reader.torn, reader.corrupt, reader.missing) == (len(remains), 0, 0)
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_a_missing_segment_is_counted(tmp_path: Path, which: int) -> None:
+    journal = dead(tmp_path, 60)
+    gone = segments(journal)[which]
+    lost, size = numbers(gone.read_bytes().splitlines()), gone.stat().st_size
+    gone.unlink()
+    reader = JournalReader(journal.path)
+    assert numbers(read_all(reader)) == [number for number in range(60) if number not in lost]
+    assert (reader.torn, reader.corrupt, reader.missing) == (0, 0, size)
+    assert reader.offset == journal.end
+
+
+def test_a_truncated_segment_is_counted(tmp_path: Path) -> None:
+    """As a power cut leaves it: half a line is torn, the rest up to the next segment missing."""
+    journal = dead(tmp_path, 60)
+    victim = segments(journal)[1]
+    lines = victim.read_bytes().splitlines(keepends=True)
+    kept = len(lines[0]) + 10
+    missing = victim.stat().st_size - kept
+    os.truncate(victim, kept)
+    reader = JournalReader(journal.path)
+    lost = numbers(lines[1:])
+    assert numbers(read_all(reader)) == [number for number in range(60) if number not in lost]
+    assert (reader.torn, reader.corrupt, reader.missing) == (10, 0, missing)
+
+
+@pytest.mark.parametrize("beyond", [1, 1000, 2**62])
+def test_an_offset_beyond_the_end(tmp_path: Path, beyond: int) -> None:
+    """A power cut can leave a file shorter than what was already shipped."""
+    journal = dead(tmp_path, 10)
+    reader = JournalReader(journal.path, journal.end + beyond)
+    assert reader.lines(10, MANY) == []
+    assert not reader.wait(0)
+    assert reader.finished()
+    assert (reader.torn, reader.corrupt, reader.missing) == (0, 0, 0)

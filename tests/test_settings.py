@@ -1,0 +1,287 @@
+"""Section 7 of the contract: settings are ``PIXELCORE_*``, each also a flag, and a wrong one stops the start with one line."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pixelcore import SettingsError, settings
+
+from tests.kafka.broker import free_port
+from tests.servers import clean_environment
+
+RIGHT: list[tuple[str, str, str, Any]] = [
+    # variable, its text, the field, its value
+    ("PIXELCORE_DATA_DIR", "/var/lib/pixelcore", "data_dir", Path("/var/lib/pixelcore")),
+    ("PIXELCORE_DATA_DIR", "relative/with space", "data_dir", Path("relative/with space")),
+    ("PIXELCORE_FSYNC", "never", "fsync", "never"),
+    ("PIXELCORE_FSYNC", "always", "fsync", "always"),
+    ("PIXELCORE_FSYNC", "1s", "fsync", 1.0),
+    ("PIXELCORE_FSYNC", "10ms", "fsync", 0.01),
+    ("PIXELCORE_FSYNC", "0.5", "fsync", 0.5),
+    ("PIXELCORE_FSYNC", "60s", "fsync", 60.0),
+    ("PIXELCORE_FSYNC", "1m", "fsync", 60.0),
+    ("PIXELCORE_JOURNAL_MAX_BYTES", "1048576", "journal_max_bytes", 2**20),
+    ("PIXELCORE_JOURNAL_MAX_BYTES", "1MiB", "journal_max_bytes", 2**20),
+    ("PIXELCORE_JOURNAL_MAX_BYTES", "1.5GiB", "journal_max_bytes", 3 * 2**29),
+    ("PIXELCORE_JOURNAL_MAX_BYTES", "10GB", "journal_max_bytes", 10**10),
+    ("PIXELCORE_JOURNAL_SEGMENT_BYTES", "4KiB", "journal_segment_bytes", 4096),
+    ("PIXELCORE_JOURNAL_RETAIN", "0", "journal_retain", 0.0),
+    ("PIXELCORE_JOURNAL_RETAIN", "90", "journal_retain", 90.0),
+    ("PIXELCORE_JOURNAL_RETAIN", "15m", "journal_retain", 900.0),
+    ("PIXELCORE_JOURNAL_RETAIN", "12h", "journal_retain", 43_200.0),
+    ("PIXELCORE_JOURNAL_RETAIN", "7d", "journal_retain", 604_800.0),
+    ("PIXELCORE_JOURNAL_RETAIN", " 7 d ", "journal_retain", 604_800.0),
+    ("PIXELCORE_REJECTED_MAX_BYTES", "64KiB", "rejected_max_bytes", 2**16),
+    ("PIXELCORE_MAX_QUERY_BYTES", "65536", "max_query_bytes", 65_536),
+    ("PIXELCORE_MAX_PARAMETERS", "1", "max_parameters", 1),
+    ("PIXELCORE_MAX_DEPTH", "5", "max_depth", 5),
+    ("PIXELCORE_TYPED_VALUES", "true", "typed_values", True),
+    ("PIXELCORE_TYPED_VALUES", "1", "typed_values", True),
+    ("PIXELCORE_TYPED_VALUES", "FALSE", "typed_values", False),
+    ("PIXELCORE_DEBUG_HEADER", "true", "debug_header", True),
+    ("PIXELCORE_TOPIC", "events", "topic", "events"),
+    ("PIXELCORE_CHECKPOINT_TOPIC", "checkpoints", "checkpoint_topic", "checkpoints"),
+    ("PIXELCORE_DELIVERY", "at-least-once", "delivery", "at-least-once"),
+    ("PIXELCORE_DRAIN_SECONDS", "2.5", "drain_seconds", 2.5),
+    ("PIXELCORE_LOG_LEVEL", "debug", "log_level", "debug"),
+    ("PIXELCORE_LOG_FORMAT", "json", "log_format", "json"),
+]
+
+
+@pytest.mark.parametrize(("variable", "text", "field", "value"), RIGHT)
+def test_right_values(variable: str, text: str, field: str, value: Any) -> None:
+    assert getattr(settings.load({variable: text}), field) == value
+
+
+def test_each_setting_has_a_right_value_above() -> None:
+    assert {row[2] for row in RIGHT} == set(settings.Settings.model_fields) - {"kafka"}
+
+
+def test_defaults() -> None:
+    """Those that the contract names."""
+    defaults = settings.load({})
+    assert defaults.data_dir == Path("pixelcore-data")
+    assert defaults.fsync == 1.0
+    assert defaults.journal_max_bytes == 10 * 2**30
+    assert defaults.delivery == "exactly-once"
+    assert defaults.topic == "raw-events"
+    assert (defaults.max_query_bytes, defaults.max_parameters, defaults.max_depth) == (8192, 256, 32)
+    assert (defaults.typed_values, defaults.debug_header) == (False, False)
+    assert (defaults.kafka, defaults.ships) == ({}, False)
+
+
+# Too big for where they go: 64 bits, a timeout of the operating system, a number of milliseconds.
+TOO_BIG: list[tuple[str, str]] = [
+    ("PIXELCORE_DRAIN_SECONDS", "inf"),
+    ("PIXELCORE_DRAIN_SECONDS", "1e300"),
+    ("PIXELCORE_JOURNAL_RETAIN", "inf"),
+    ("PIXELCORE_JOURNAL_RETAIN", "99999999999999999999d"),
+    ("PIXELCORE_JOURNAL_MAX_BYTES", "99999999999999999999"),
+    ("PIXELCORE_JOURNAL_SEGMENT_BYTES", "99999999999999999999"),
+    ("PIXELCORE_REJECTED_MAX_BYTES", "99999999999999999999"),
+    ("PIXELCORE_MAX_QUERY_BYTES", "99999999999999999999"),
+    ("PIXELCORE_MAX_PARAMETERS", "99999999999999999999"),
+    ("PIXELCORE_MAX_DEPTH", "99999999999999999999"),
+]
+
+WRONG: list[tuple[str, str]] = [
+    ("PIXELCORE_FSYNC", ""),
+    ("PIXELCORE_FSYNC", "0"),
+    ("PIXELCORE_FSYNC", "9ms"),
+    ("PIXELCORE_FSYNC", "2m"),
+    ("PIXELCORE_FSYNC", "nan"),
+    ("PIXELCORE_FSYNC", "sometimes"),
+    ("PIXELCORE_JOURNAL_MAX_BYTES", "1023KiB"),
+    ("PIXELCORE_JOURNAL_MAX_BYTES", "lots"),
+    ("PIXELCORE_JOURNAL_MAX_BYTES", "-1"),
+    ("PIXELCORE_JOURNAL_SEGMENT_BYTES", "4095"),
+    ("PIXELCORE_JOURNAL_RETAIN", "soon"),
+    ("PIXELCORE_JOURNAL_RETAIN", "-1"),
+    ("PIXELCORE_JOURNAL_RETAIN", "7 weeks"),
+    ("PIXELCORE_JOURNAL_RETAIN", "nan"),
+    ("PIXELCORE_REJECTED_MAX_BYTES", "65535"),
+    ("PIXELCORE_MAX_QUERY_BYTES", "0"),
+    ("PIXELCORE_MAX_PARAMETERS", "many"),
+    ("PIXELCORE_MAX_DEPTH", "1.5"),
+    ("PIXELCORE_TYPED_VALUES", "maybe"),
+    ("PIXELCORE_TYPED_VALUES", ""),
+    ("PIXELCORE_DEBUG_HEADER", "2"),
+    ("PIXELCORE_TOPIC", ""),
+    ("PIXELCORE_CHECKPOINT_TOPIC", ""),
+    ("PIXELCORE_DELIVERY", "at-most-once"),
+    ("PIXELCORE_DRAIN_SECONDS", "-1"),
+    ("PIXELCORE_DRAIN_SECONDS", "nan"),
+    ("PIXELCORE_LOG_LEVEL", "loud"),
+    ("PIXELCORE_LOG_FORMAT", "xml"),
+    ("PIXELCORE_FSYNC", "two\nlines"),
+    *TOO_BIG,
+]
+
+
+@pytest.mark.parametrize(("variable", "text"), WRONG)
+def test_wrong_values_are_named_in_one_line(variable: str, text: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings.load({"PIXELCORE_TOPIC": "right", variable: text})
+    message = str(caught.value)
+    assert message.startswith(f"{variable}: ")
+    assert len(message.splitlines()) == 1
+    assert repr(text) in message, "what was found helps to find it"
+
+
+UNKNOWN: list[tuple[str, str | None]] = [
+    # variable, the one that was meant
+    ("PIXELCORE_DATADIR", "PIXELCORE_DATA_DIR"),
+    ("PIXELCORE_TOPICS", "PIXELCORE_TOPIC"),
+    ("PIXELCORE_JOURNAL_MAXBYTES", "PIXELCORE_JOURNAL_MAX_BYTES"),
+    ("PIXELCORE_DRAIN_SECOND", "PIXELCORE_DRAIN_SECONDS"),
+    ("PIXELCORE_CHECKPOINTS_TOPIC", "PIXELCORE_CHECKPOINT_TOPIC"),
+    ("PIXELCORE_data_dir", None),
+    ("PIXELCORE_", None),
+]
+
+
+@pytest.mark.parametrize(("variable", "meant"), UNKNOWN)
+def test_unknown_variables_are_errors(variable: str, meant: str | None) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings.load({variable: "x"})
+    message = str(caught.value)
+    assert message.startswith(f"{variable}: ")
+    assert len(message.splitlines()) == 1
+    if meant is not None:
+        assert message.endswith(f"did you mean {meant}?")
+
+
+# Kubernetes sets these in every pod of a namespace with a Service that is named pixelcore.
+FOREIGN = {
+    "PIXELCORE_PORT": "tcp://10.0.0.1:80",
+    "PIXELCORE_PORT_80_TCP": "tcp://10.0.0.1:80",
+    "PIXELCORE_PORT_80_TCP_ADDR": "10.0.0.1",
+    "PIXELCORE_PORT_80_TCP_PORT": "80",
+    "PIXELCORE_PORT_80_TCP_PROTO": "tcp",
+    "PIXELCORE_SERVICE_HOST": "10.0.0.1",
+    "PIXELCORE_SERVICE_PORT": "80",
+    "PIXELCORE_SERVICE_PORT_HTTP": "80",
+    "pixelcore_topic": "the name is not ours",
+    "MY_PIXELCORE_TOPIC": "nor is this",
+}
+
+
+def test_foreign_variables_are_no_errors() -> None:
+    assert settings.load(FOREIGN) == settings.load({})
+
+
+KAFKA: list[tuple[str, str]] = [
+    ("PIXELCORE_KAFKA_BOOTSTRAP_SERVERS", "bootstrap.servers"),
+    ("PIXELCORE_KAFKA_SASL_USERNAME", "sasl.username"),
+    ("PIXELCORE_KAFKA_SSL_CA_LOCATION", "ssl.ca.location"),
+    ("PIXELCORE_KAFKA_LINGER_MS", "linger.ms"),
+    ("PIXELCORE_KAFKA_DEBUG", "debug"),
+]
+
+
+@pytest.mark.parametrize(("variable", "name"), KAFKA)
+def test_kafka_properties(variable: str, name: str) -> None:
+    loaded = settings.load({variable: "Text, as it IS"})
+    assert loaded.kafka == {name: "Text, as it IS"}
+    assert loaded.ships == (name == "bootstrap.servers")
+
+
+@pytest.mark.parametrize("name", ["TRANSACTIONAL_ID", "ENABLE_IDEMPOTENCE", "GROUP_ID", "ISOLATION_LEVEL"])
+def test_properties_that_pixelcore_sets_itself_are_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^PIXELCORE_KAFKA_{name}: .*itself$"):
+        settings.load({f"PIXELCORE_KAFKA_{name}": "x"})
+
+
+def test_settings_do_not_change() -> None:
+    loaded = settings.load({})
+    with pytest.raises(ValueError, match="frozen"):
+        loaded.topic = "other"
+
+
+def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A command that ends by itself, at once."""
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        env=clean_environment(environment),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_each_setting_is_a_flag_of_serve(tmp_path: Path) -> None:
+    shown = run("pixelcore", "serve", "--help", cwd=tmp_path).stdout
+    # One text per option, however click wraps it.
+    options = {text.split()[0]: " ".join(text.split()) for text in re.split(r"\n  (?=-)", shown)}
+    for name, field in settings.Settings.model_fields.items():
+        if name == "kafka":
+            assert "PIXELCORE_KAFKA_" in options["-X"]
+            continue
+        text = options[f"--{name.replace('_', '-')}"]
+        assert f"env: {settings.variable(name)};" in text
+        assert field.description
+        assert field.description in text
+
+
+NOBODY = "127.0.0.1:1"
+SERVE: list[tuple[str, dict[str, str], tuple[str, ...], str]] = [
+    # name, environment, flags, the variable that the line names
+    ("in the environment", {"PIXELCORE_FSYNC": "sometimes"}, (), "PIXELCORE_FSYNC"),
+    ("by flag", {}, ("--fsync", "sometimes"), "PIXELCORE_FSYNC"),
+    ("a flag wins", {"PIXELCORE_MAX_DEPTH": "1"}, ("--max-depth", "0"), "PIXELCORE_MAX_DEPTH"),
+    ("unknown", {"PIXELCORE_DATADIR": "x"}, (), "PIXELCORE_DATADIR"),
+    ("a data directory that is a file", {"PIXELCORE_DATA_DIR": "/dev/null"}, (), "PIXELCORE_DATA_DIR"),
+    ("a data directory below a file", {"PIXELCORE_DATA_DIR": "/dev/null/x"}, (), "PIXELCORE_DATA_DIR"),
+    (
+        "an unknown property",
+        {"PIXELCORE_KAFKA_BOOTSTRAP_SERVERS": NOBODY, "PIXELCORE_KAFKA_NO_SUCH": "1"},
+        (),
+        "PIXELCORE_KAFKA_NO_SUCH",
+    ),
+    (
+        "a wrong property",
+        {"PIXELCORE_KAFKA_BOOTSTRAP_SERVERS": NOBODY, "PIXELCORE_KAFKA_QUEUE_BUFFERING_MAX_MS": "soon"},
+        (),
+        "PIXELCORE_KAFKA_QUEUE_BUFFERING_MAX_MS",
+    ),
+    # librdkafka speaks of queue.buffering.max.ms then, which nobody set.
+    (
+        "a wrong property by its other name",
+        {"PIXELCORE_KAFKA_BOOTSTRAP_SERVERS": NOBODY, "PIXELCORE_KAFKA_LINGER_MS": "soon"},
+        (),
+        "PIXELCORE_KAFKA_LINGER_MS",
+    ),
+    ("a property by flag", {}, ("-X", f"bootstrap.servers={NOBODY}", "-X", "no.such=1"), "PIXELCORE_KAFKA_NO_SUCH"),
+    ("a property of ours by flag", {}, ("-X", "transactional.id=x"), "PIXELCORE_KAFKA_TRANSACTIONAL_ID"),
+]
+
+
+@pytest.mark.parametrize(("environment", "flags", "named"), [pytest.param(*row[1:], id=row[0]) for row in SERVE])
+def test_serve_stops_with_one_line(
+    tmp_path: Path, environment: dict[str, str], flags: tuple[str, ...], named: str
+) -> None:
+    ended = run("pixelcore", "serve", "--bind", f"127.0.0.1:{free_port()}", *flags, cwd=tmp_path, **environment)
+    assert ended.returncode != 0
+    assert ended.stdout == ""
+    (line,) = ended.stderr.splitlines()
+    assert f"{named}: " in line
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [("PIXELCORE_FSYNC", "sometimes"), ("PIXELCORE_DATADIR", "x"), ("PIXELCORE_DATA_DIR", "/dev/null/x")],
+)
+def test_plain_granian_stops_and_says_why(tmp_path: Path, variable: str, text: str) -> None:
+    ended = run("granian", "pixelcore.app:app", "--port", str(free_port()), cwd=tmp_path, **{variable: text})
+    output = ended.stdout + ended.stderr
+    assert ended.returncode != 0
+    assert [line for line in output.splitlines() if line.startswith(f"pixelcore: {variable}: ")], output
+    assert "Traceback" not in output
