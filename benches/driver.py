@@ -1,0 +1,148 @@
+"""The load driver: some keep-alive connections, one request in flight on each, as fast as the server answers.
+
+A process of its own, because its CPU time must not count as the server's and the two must not share a GIL or a core.
+Requests are bytes made before the clock starts. Every answer is checked for its status and for the GIF at its end;
+more would cost more than the request.
+
+    python -m benches.driver --port 8000 --requests 50000
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import select
+import socket
+import sys
+import time
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from benches.peers.bare import GIF
+from benches.queries import KEY
+
+PEOPLE: Final = 512
+"""Different requests, so that nothing can learn one by heart, and Kafka's keys fall into all partitions."""
+
+CHROME: Final = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36"
+)
+
+HEADERS: Final = (
+    "Host: data.example.com",
+    "Connection: keep-alive",
+    f"User-Agent: {CHROME}",
+    "Accept: image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8",
+    "Accept-Encoding: gzip, deflate, br, zstd",
+    "Accept-Language: en-GB,en;q=0.9,de;q=0.7",
+    "Referer: https://shop.example/checkout/thanks",
+    'sec-ch-ua: "Google Chrome";v="131", "Chromium";v="131", "Not_A Brand";v="24"',
+    "sec-ch-ua-mobile: ?0",
+    "Sec-Fetch-Dest: image",
+    "Sec-Fetch-Mode: no-cors",
+    "Sec-Fetch-Site: cross-site",
+)
+"""What a browser sends with an image of another site."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a round was: ``cpu`` is the driver's own, to see whether it was the bottleneck."""
+
+    answered: int
+    seconds: float
+    cpu: float
+
+
+def target(person: int) -> str:
+    """The email example without ``mid`` and ``ts``, as mails have it: the gateway makes a UUIDv7, reads its clock."""
+    return (
+        f"/v1/pixel/track?{KEY}&e=Email+Opened&uid=user_{person:05}&p.campaign_id=camp_001"
+        f"&p.email_subject=February+Newsletter&cb={1_740_493_800 + person}"
+    )
+
+
+def request(person: int) -> bytes:
+    """One request as it goes over the wire."""
+    return "\r\n".join((f"GET {target(person)} HTTP/1.1", *HEADERS, "", "")).encode()
+
+
+class Connections:
+    """Keep-alive connections that each wait for one answer at a time."""
+
+    def __init__(self, port: int, count: int) -> None:
+        self.sockets: dict[int, socket.socket] = {}
+        self.partial: dict[int, bytes] = {}
+        self.poller = select.epoll()
+        for _ in range(count):
+            connection = socket.create_connection(("127.0.0.1", port))
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.sockets[connection.fileno()] = connection
+            self.partial[connection.fileno()] = b""
+            self.poller.register(connection.fileno(), select.EPOLLIN)
+
+    def answered(self, patience: float) -> list[socket.socket]:
+        """The connections whose answer is complete now; waits for at least a part of one."""
+        ready = self.poller.poll(patience)
+        if not ready:
+            raise TimeoutError(f"no answer for {patience} s")
+        done = []
+        for number, _ in ready:
+            connection = self.sockets[number]
+            received = connection.recv(65536)
+            if not received:
+                raise ConnectionError("the server closed a connection")
+            answer = self.partial[number] + received
+            if not answer.endswith(GIF):
+                self.partial[number] = answer
+                continue
+            if not answer.startswith(b"HTTP/1.1 200 "):
+                raise ValueError(f"not an answer: {answer[:200]!r}")
+            self.partial[number] = b""
+            done.append(connection)
+        return done
+
+    def close(self) -> None:
+        """Close all of them."""
+        self.poller.close()
+        for connection in self.sockets.values():
+            connection.close()
+
+
+def drive(port: int, count: int, connections: int = 64, patience: float = 30.0) -> Load:
+    """Send ``count`` requests and wait for all answers. Raises when one is wrong or late."""
+    requests = [request(person) for person in range(PEOPLE)]
+    pool = Connections(port, min(connections, count))
+    with closing(pool):
+        began, cpu_began = time.perf_counter(), time.process_time()
+        sent = answered = 0
+        free = list(pool.sockets.values())
+        while True:
+            for connection in free[: count - sent]:
+                connection.sendall(requests[sent % PEOPLE])
+                sent += 1
+            if answered == count:
+                break
+            free = pool.answered(patience)
+            answered += len(free)
+        return Load(answered, time.perf_counter() - began, time.process_time() - cpu_began)
+
+
+def main() -> int:
+    """Drive the server that the command line names and print what happened as JSON."""
+    parser = argparse.ArgumentParser(description="Send pixel requests over keep-alive connections.")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--requests", type=int, default=50_000)
+    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--core", type=int, help="the CPU core to stay on")
+    arguments = parser.parse_args()
+    if arguments.core is not None:
+        os.sched_setaffinity(0, {arguments.core})
+    print(json.dumps(asdict(drive(arguments.port, arguments.requests, arguments.connections))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

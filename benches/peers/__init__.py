@@ -1,0 +1,1 @@
+"""Servers that pixelcore is measured against."""

@@ -1,0 +1,76 @@
+"""``pixelcore.event`` and ``pixelcore.nest`` against what one would write today.
+
+    pytest benches/test_parser.py --benchmark-only --benchmark-json=parser.json
+    python -m benches.report parser.json
+
+Nothing is timed before its output equals pixelcore's: a contender that does less work is no contender. No assertion
+is about time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Final
+
+import pixelcore
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from benches import rivals
+from benches.driver import CHROME
+from benches.queries import QUERIES
+
+REQUEST: Final[dict[str, object]] = {
+    "ip": "203.0.113.7",
+    "user_agent": CHROME,
+    "referer": "https://shop.example/checkout/thanks",
+    "locale": "en-GB,en;q=0.9,de;q=0.7",
+    "received_at": 1_740_493_801_250,
+}
+"""The rest of a request, as a browser sends it. The clock is given, so that outputs can be compared whole."""
+
+EVENTS: Final[dict[str, Callable[..., bytes]]] = {
+    "pixelcore": pixelcore.event,
+    "urllib+json": rivals.urllib_json,
+    "fast-query-parsers+orjson": rivals.fqp_orjson,
+}
+
+NESTS: Final[dict[str, Callable[..., bytes]]] = {
+    "pixelcore": pixelcore.nest,
+    "urllib+json": rivals.urllib_json_nest,
+    "fast-query-parsers+orjson": rivals.fqp_orjson_nest,
+}
+
+
+def ordered(text: bytes) -> object:
+    """Parsed JSON that equals another only if the order of members does too; the contract fixes it."""
+    return json.loads(text, object_pairs_hook=lambda members: ("object", *members))
+
+
+def note(benchmark: BenchmarkFixture, group: str, contender: str, query: str) -> None:
+    """Say in the result what was timed, for `benches.report`."""
+    benchmark.group = f"{group} {query}"
+    about = {"function": group, "contender": contender, "query": query, "query_bytes": len(QUERIES[query])}
+    benchmark.extra_info.update(about, pixelcore=pixelcore.__version__)
+
+
+@pytest.mark.parametrize("query", QUERIES)
+@pytest.mark.parametrize("contender", EVENTS)
+def test_event(benchmark: BenchmarkFixture, contender: str, query: str) -> None:
+    """A whole event: parse, check, nest, add the context, serialise."""
+    event, text = EVENTS[contender], QUERIES[query]
+    expected = ordered(pixelcore.event("track", text, **REQUEST))  # type: ignore[arg-type]
+    assert ordered(event("track", text, **REQUEST)) == expected
+    note(benchmark, "event", contender, query)
+    benchmark(event, "track", text, **REQUEST)
+
+
+@pytest.mark.parametrize("query", QUERIES)
+@pytest.mark.parametrize("contender", NESTS)
+def test_nest(benchmark: BenchmarkFixture, contender: str, query: str) -> None:
+    """The properties alone: parse, nest, serialise."""
+    nest, text = NESTS[contender], QUERIES[query]
+    assert ordered(nest(text)) == ordered(pixelcore.nest(text))
+    note(benchmark, "nest", contender, query)
+    benchmark(nest, text)
