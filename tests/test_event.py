@@ -243,3 +243,21 @@ def test_typed_values_are_for_properties_and_traits() -> None:
     identities = {"userId": "1", "groupId": "true", "name": "2"}
     expected = {**identities, "properties": {"a": 1, "b": "007"}, "traits": {"c": True}, "context": context}
     assert extras({**event, "timestamp": AT_TEXT}) == expected
+
+
+GMAIL = "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)"
+CLIENTS: list[tuple[str, dict[str, Any], dict[str, Any] | None]] = [
+    ("an ordinary browser", {"user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0"}, None),
+    ("a person opened", {"user_agent": GMAIL}, {"name": "gmail", "automated": False}),
+    ("a preview", {"user_agent": "Slackbot-LinkExpanding 1.0"}, {"name": "slack", "automated": True}),
+    ("nobody looked yet", {"purpose": "prefetch;prerender"}, {"name": "prefetch", "automated": True}),
+    ("another purpose", {"purpose": "navigate"}, None),
+]
+
+
+@pytest.mark.parametrize(("headers", "expected"), cases(CLIENTS))
+def test_clients_that_say_what_they_are(headers: dict[str, Any], expected: dict[str, Any] | None) -> None:
+    context = read("ts=bad", dnt="1", **headers)["context"]
+    assert context.get("client") == expected
+    order = ["userAgent", "consent", "client", "repaired", "library"]
+    assert list(context) == [name for name in order if name in context]

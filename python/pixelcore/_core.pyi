@@ -39,6 +39,7 @@ def event(
     locale: str | None = None,
     gpc: str | None = None,
     dnt: str | None = None,
+    purpose: str | None = None,
     received_at: int | None = None,
     typed_values: bool = False,
     max_query_bytes: int = 8192,
@@ -48,7 +49,7 @@ def event(
     """The event, one JSON object, that a pixel request becomes (contract, sections 2 to 4).
 
     ``type`` is ``track``, ``page``, ``identify`` or ``group``. ``user_agent``, ``referer``, ``locale`` (Accept-Language),
-    ``gpc`` (Sec-GPC) and ``dnt`` (DNT) are the values of the request's headers; ``ip`` goes into the event as it is.
+    ``gpc`` (Sec-GPC), ``dnt`` (DNT) and ``purpose`` (Sec-Purpose) are the values of the request's headers; ``ip`` goes into the event as it is.
     ``received_at`` is Unix milliseconds, 0 to 253402207200000 (one day before the year 10000); the default is now. ``max_depth`` counts the
     segments of a dotted path.
 
@@ -201,6 +202,7 @@ class Collector:
         locale: str | None,
         gpc: str | None,
         dnt: str | None,
+        purpose: str | None,
     ) -> str | None:
         """Journal one request: its event, or the record of its rejection (contract, section 5).
 

@@ -107,6 +107,7 @@ class App:
                 header("accept-language"),
                 header("sec-gpc"),
                 header("dnt"),
+                header("sec-purpose"),
             )
             if self.worker.durable is not None:
                 await self.worker.durable.wait()

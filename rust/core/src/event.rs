@@ -7,6 +7,7 @@ use std::io::Write as _;
 use jiff::Timestamp;
 use uuid::{NoContext, Uuid};
 
+use crate::client::client;
 use crate::tree::Tree;
 use crate::{VERSION, form, json, text, tree};
 
@@ -130,6 +131,8 @@ pub struct Request<'r> {
     pub gpc: Option<&'r str>,
     /// DNT.
     pub dnt: Option<&'r str>,
+    /// Sec-Purpose.
+    pub purpose: Option<&'r str>,
 }
 
 const CAMPAIGN: [(&str, &str); 5] = [
@@ -320,6 +323,14 @@ fn context(out: &mut Vec<u8>, request: &Request<'_>, campaign: &[Cow<'_, str>], 
             key(out, name);
             out.extend_from_slice(b"true");
         }
+        out.push(b'}');
+    }
+    if let Some(client) = client(request.user_agent.unwrap_or_default(), request.purpose.unwrap_or_default()) {
+        key(out, "client");
+        out.push(b'{');
+        member(out, "name", client.name);
+        key(out, "automated");
+        out.extend_from_slice(if client.automated { b"true" } else { b"false" });
         out.push(b'}');
     }
     object(out, "repaired", [("ts", repaired_ts)]);

@@ -1,10 +1,12 @@
 //! From the query of a tracking pixel to one JSON event, and to a journal that keeps it.
 //!
-//! [`form`] splits and decodes a query, [`tree`] nests its dotted names, [`event`] writes the event, [`journal`] keeps
+//! [`form`] splits and decodes a query, [`tree`] nests its dotted names, [`event`] writes the event, [`client`] says who
+//! asked, [`journal`] keeps
 //! lines, and [`collector`] is the way of one request through all of them. Nothing here knows Python or Kafka.
 
 #![forbid(unsafe_code)]
 
+pub mod client;
 pub mod collector;
 pub mod event;
 pub mod form;

@@ -213,6 +213,7 @@ impl Collector {
         locale: Option<PyBackedStr>,
         gpc: Option<PyBackedStr>,
         dnt: Option<PyBackedStr>,
+        purpose: Option<PyBackedStr>,
     ) -> PyResult<Option<&'static str>> {
         static FAULT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         let ip = collector::peer_ip(peer);
@@ -224,6 +225,7 @@ impl Collector {
             locale: locale.as_deref(),
             gpc: gpc.as_deref(),
             dnt: dnt.as_deref(),
+            purpose: purpose.as_deref(),
         };
         // A fault of ours must cost one request, not the worker.
         match catch_unwind(AssertUnwindSafe(|| self.0.collect(r#type, query.as_bytes(), &request))) {

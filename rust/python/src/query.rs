@@ -54,7 +54,7 @@ pub fn nest<'py>(py: Python<'py>, query: Query<'_>, prefix: &str, typed_values: 
 
 #[pyfunction]
 #[pyo3(signature = (
-    r#type, query, *, ip = None, user_agent = None, referer = None, locale = None, gpc = None, dnt = None,
+    r#type, query, *, ip = None, user_agent = None, referer = None, locale = None, gpc = None, dnt = None, purpose = None,
     received_at = None, typed_values = false, max_query_bytes = 8192, max_parameters = 256, max_depth = 32,
 ))]
 #[expect(clippy::too_many_arguments, reason = "they are keywords")]
@@ -68,6 +68,7 @@ pub fn event<'py>(
     locale: Option<&str>,
     gpc: Option<&str>,
     dnt: Option<&str>,
+    purpose: Option<&str>,
     received_at: Option<Bound<'_, PyInt>>,
     typed_values: bool,
     max_query_bytes: usize,
@@ -82,7 +83,7 @@ pub fn event<'py>(
             .and_then(UnixMillis::new)
             .ok_or_else(|| PyValueError::new_err("received_at must be Unix milliseconds before the year 10000"))?,
     };
-    let request = Request { received_at, ip, user_agent, referer, locale, gpc, dnt };
+    let request = Request { received_at, ip, user_agent, referer, locale, gpc, dnt, purpose };
     let mut out = Vec::with_capacity(1024);
     let options = options(typed_values, max_query_bytes, max_parameters, max_depth);
     pixelcore::event::write(&mut out, r#type, &query.bytes(), &request, &options)
