@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::segment::{self, Segment};
 use super::{At as _, Error};
 
-/// How often [`Reader::wait`] looks. A look is two system calls, so an idle gateway stays idle.
+/// How often [`Reader::wait`] looks. A look is one system call, so an idle gateway stays idle.
 const POLL: Duration = Duration::from_millis(5);
 
 /// How much is read at once unless a line is longer.
@@ -132,15 +132,22 @@ impl Reader {
     pub fn wait(&mut self, timeout: Duration) -> Result<bool, Error> {
         let deadline = Instant::now() + timeout;
         loop {
-            if self.chunk(1)?.is_some() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // A new segment is only looked for at the end: rotations are rare, and listing a directory is not free.
+            if (left.is_zero() || self.has_grown()) && self.chunk(1)?.is_some() {
                 return Ok(true);
             }
-            let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(false);
             }
             thread::sleep(left.min(POLL));
         }
+    }
+
+    /// Whether the open segment has bytes behind the offset.
+    fn has_grown(&self) -> bool {
+        let Some((file, start)) = &self.open else { return false };
+        file.metadata().is_ok_and(|metadata| start + metadata.len() > self.offset)
     }
 
     /// Whether the writer is gone and nothing is left to read.

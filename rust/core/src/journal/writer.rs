@@ -107,18 +107,23 @@ impl Journal {
             _ => self.rotate(state, bytes)?,
         };
         let (file, start) = (Arc::clone(&open.file), open.start);
-        match (&*file).write_vectored(&[IoSlice::new(line), IoSlice::new(b"\n")]) {
+        let write = || (&*file).write_vectored(&[IoSlice::new(line), IoSlice::new(b"\n")]);
+        let mut outcome = write();
+        while outcome.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
+            outcome = write();
+        }
+        match outcome {
             Ok(written) if written as u64 == bytes => {
                 state.end += bytes;
                 Ok(state.end)
             }
-            outcome => {
+            failed => {
                 // Cut the torn line off, or where even that fails leave it behind: readers stop at the next
                 // segment's offset.
                 if file.set_len(state.end - start).is_err() {
                     state.retired.extend(state.segment.take().map(|open| open.file));
                 }
-                let error = outcome.err().unwrap_or_else(|| io::ErrorKind::StorageFull.into());
+                let error = failed.err().unwrap_or_else(|| io::ErrorKind::StorageFull.into());
                 Err(Error::io(&segment::path(&self.directory, start), error))
             }
         }
