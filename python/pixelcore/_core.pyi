@@ -167,7 +167,7 @@ class JournalReader:
         """Wait until there is something to read; False when ``timeout_ms`` passed first. Releases the GIL."""
 
     def finished(self) -> bool:
-        """Whether the writer is gone and nothing is left to read."""
+        """Whether the writer is gone and nothing is left to read. Then a torn last line is counted."""
 
     def delete_before(self, offset: int, older_than_ms: int = 0) -> int:
         """Delete the segments that end at or before ``offset`` and were last written ``older_than_ms`` ago or earlier.

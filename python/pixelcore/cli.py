@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -172,17 +173,14 @@ def forward(follow: bool, kafka: tuple[str, ...], **flags: str | None) -> None:
     check(chosen)
     from .forwarder import Forwarder
 
+    # An event, not an exception: one that is raised within a thread's join makes the thread look dead.
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
     forwarder = Forwarder(chosen, follow=follow)
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
     forwarder.start()
-    try:
-        while forwarder.is_alive():
-            forwarder.join(0.5)
-    except KeyboardInterrupt:
-        forwarder.stop(chosen.drain_seconds)
-    if not forwarder.finished:
+    while forwarder.is_alive() and not stop.wait(0.1):
+        pass
+    forwarder.stop(chosen.drain_seconds)
+    if not (follow or forwarder.finished):
         raise click.ClickException("not everything was shipped: see the log")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import uuid
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +15,8 @@ from . import kafka
 from .settings import Settings
 
 Event = dict[str, bytes | None]
+
+log = logging.getLogger("pixelcore")
 
 CHECKPOINT = "checkpoint"
 _TAKEN_BACK = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
@@ -70,22 +72,22 @@ class ExactlyOnce(_Producing):
     """A transaction a batch, which also writes the journal's offset to the checkpoint topic.
 
     The transactional id is the journal's. Whoever opens a journal therefore fences its predecessor, which can commit
-    nothing more, and only then reads what was committed. The reading ends at a record of ours: whatever was committed
+    nothing more, and only then reads what was committed. The reading ends at that claim of ours: whatever was committed
     before it has been seen by then, however many other gateways write to the same partition.
     """
 
     def __init__(self, settings: Settings, journal: Path, halted: Callable[[], bool], owner: str, fenced: bool) -> None:
-        """Open a journal as ``owner``; ``fenced`` says that it was open before and then fenced."""
+        """Claim a journal as ``owner``; ``fenced`` says that it was open before and then fenced."""
         self._journal = journal.name
+        self._checkpoint_offset: int | None = None
         super().__init__(settings, halted, transactional_id=f"pixelcore-{self._journal}")
         if fenced:
             self._yield_to_a_twin(owner)
         kafka.patiently(halted, self._producer.init_transactions)
-        claim = uuid.uuid4().hex
         self._producer.begin_transaction()
-        self._checkpoint(f"{self._journal}/owner", {"owner": owner, "claim": claim})
+        self._checkpoint(f"{self._journal}/owner", {"owner": owner})
         kafka.patiently(halted, self._producer.commit_transaction)
-        in_topic, _ = self._read_checkpoint(until=claim)
+        in_topic, _ = self._read_checkpoint(until=self._checkpoint_offset)
         # The journal may have been shipped at least once before.
         self.committed = max(in_topic, _on_disk(journal))
 
@@ -104,8 +106,12 @@ class ExactlyOnce(_Producing):
 
     def _checkpoint(self, key: str, value: dict[str, object]) -> None:
         self._producer.produce(
-            self._settings.checkpoint_topic, json.dumps(value), key, partition=0, on_delivery=self._delivered
+            self._settings.checkpoint_topic, json.dumps(value), key, partition=0, on_delivery=self._noted
         )
+
+    def _noted(self, error: KafkaError | None, message: Message) -> None:
+        self._delivered(error, message)
+        self._checkpoint_offset = message.offset()
 
     def _yield_to_a_twin(self, owner: str) -> None:
         """After being fenced: if somebody has claimed the journal since, it is theirs.
@@ -116,8 +122,8 @@ class ExactlyOnce(_Producing):
         if last != owner:
             raise FencedError(last)
 
-    def _read_checkpoint(self, until: str | None) -> tuple[int, str | None]:
-        """The journal's committed offset and owner, read up to a claim or the end of the partition."""
+    def _read_checkpoint(self, until: int | None) -> tuple[int, str | None]:
+        """The journal's committed offset and owner, read up to an offset of the partition or its end."""
         offset, owner = 0, None
         consumer = Consumer(
             {
@@ -130,25 +136,25 @@ class ExactlyOnce(_Producing):
         )
         try:
             consumer.assign([TopicPartition(self._settings.checkpoint_topic, 0, OFFSET_BEGINNING)])
-            while True:
-                if self._halted():
-                    raise kafka.HaltedError
-                for message in consumer.consume(1000, timeout=0.5):
-                    error = message.error()
-                    if error is not None:
-                        if error.code() != KafkaError._PARTITION_EOF:
-                            raise KafkaException(error)
-                        if until is None:
-                            return offset, owner
-                        continue
-                    key, value = message.key(), message.value()
+            while not self._halted():
+                message = consumer.poll(0.2)
+                if message is None:
+                    continue
+                error = message.error()
+                if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                    raise KafkaException(error)
+                if error is None:
+                    key, value = message.key(), message.value() or b""
                     if key == self._journal.encode():
-                        offset = json.loads(value or b"")["offset"]
+                        offset = json.loads(value)["offset"]
                     elif key == f"{self._journal}/owner".encode():
-                        record = json.loads(value or b"")
-                        owner = record["owner"]
-                        if record["claim"] == until:
-                            return offset, owner
+                        owner = json.loads(value)["owner"]
+                elif until is None:
+                    return offset, owner
+                # The end that a read_committed reader sees moves on as older transactions end, and is told anew.
+                if until is not None and (message.offset() or 0) >= until:
+                    return offset, owner
+            raise kafka.HaltedError
         finally:
             consumer.close()
 
@@ -168,10 +174,14 @@ class AtLeastOnce(_Producing):
                 raise kafka.HaltedError
         if self._failure is not None:
             raise KafkaException(self._failure)
-        new = self._file.with_suffix(".new")
-        new.write_text(str(offset))
-        new.replace(self._file)
         self.committed = offset
+        new = self._file.with_suffix(".new")
+        try:
+            new.write_text(str(offset))
+            new.replace(self._file)
+        except OSError as error:
+            # On a full disk the way out is to go on: what is shipped makes room.
+            log.warning("%s: %s; a crash now would repeat events", self._file, error)
 
 
 def _on_disk(journal: Path) -> int:

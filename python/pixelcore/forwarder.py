@@ -15,6 +15,7 @@ from . import kafka
 from ._core import Journal, JournalReader
 from .datadir import EVENTS, journals
 from .delivery import FencedError
+from .errors import JournalError
 from .settings import Settings
 from .shipment import SHIPPED, WAIT_MS, Shipment
 
@@ -83,30 +84,35 @@ class Forwarder(threading.Thread):
             own.close()
 
     def _ship_all(self) -> None:
-        shipments: dict[Path, Shipment] = {}
+        live: dict[Path, Shipment] = {}
         try:
             while not self._stopping.is_set():
-                self._claim_new(shipments)
+                # One at a time, since each costs a producer; only living writers' journals stay open.
+                self._ship_to_the_end([path for path in self._orphans() if path not in live])
+                self._claim_live(live)
                 moved = False
-                for path, shipment in list(shipments.items()):
+                for path, shipment in list(live.items()):
                     moved |= self._guarded_step(shipment)
                     if shipment.done or path in self._lost:
-                        shipments.pop(path).close()
+                        live.pop(path).close()
                 if not moved and not self._follow:
-                    self.finished = not self._lost
+                    left = [path.name for path in self._journals() if path not in live and not self._is_kept(path)]
+                    if left:
+                        log.error("not shipped, or by another process: %s", ", ".join(left))
+                    self.finished = not left
                     return
-                if not shipments:
+                if not live:
                     self._halted.wait(WAIT_MS / 1000)
         finally:
-            for shipment in shipments.values():
+            for shipment in live.values():
                 shipment.close()
 
-    def _claim_new(self, shipments: dict[Path, Shipment]) -> None:
+    def _claim_live(self, live: dict[Path, Shipment]) -> None:
         for path in self._journals():
-            if path not in shipments and path not in self._lost and not self._is_kept(path):
+            if path not in live and path not in self._lost and JournalReader(path).live:
                 shipment = Shipment(self._settings, path, self._halted)
                 if shipment.claim():
-                    shipments[path] = shipment
+                    live[path] = shipment
 
     def _ship_to_the_end(self, journals: list[Path]) -> None:
         """Ship journals whose writers are gone, the oldest first."""
@@ -141,8 +147,10 @@ class Forwarder(threading.Thread):
         """Whether a journal is shipped and only kept; deletes it when it was kept long enough."""
         try:
             age = time.time() - (journal / SHIPPED).stat().st_mtime
-        except FileNotFoundError:
+            if age >= self._settings.journal_retain:
+                JournalReader(journal).delete_journal()
+        except (OSError, JournalError) as error:
+            if not isinstance(error, FileNotFoundError):
+                log.error("journal %s: %s", journal.name, error)
             return False
-        if age >= self._settings.journal_retain:
-            JournalReader(journal).delete_journal()
         return True

@@ -12,9 +12,7 @@ from .errors import SettingsError
 from .settings import KAFKA_PREFIX, Settings
 
 log = logging.getLogger("pixelcore.kafka")
-# The readers of checkpoints get the producer's properties, too, and need not complain of them.
 _quiet = logging.getLogger("pixelcore.kafka.reader")
-_quiet.setLevel(logging.ERROR)
 
 T = TypeVar("T")
 

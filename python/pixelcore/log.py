@@ -9,6 +9,9 @@ from typing import Any
 
 from .settings import Settings
 
+# The readers of checkpoints get the producer's properties, too, and need not complain of them.
+QUIET = {"pixelcore.kafka.reader": {"level": "ERROR"}}
+
 
 def config(settings: Settings) -> dict[str, Any]:
     """A ``logging.config`` dictionary for pixelcore and for Granian alike."""
@@ -26,7 +29,7 @@ def config(settings: Settings) -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {"line": pretty_format if pretty else json_format},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stderr"}},
-        "loggers": {"pixelcore": logger, "_granian": logger, "granian.access": logger},
+        "loggers": {"pixelcore": logger, "_granian": logger, "granian.access": logger, **QUIET},
     }
 
 

@@ -60,6 +60,9 @@ class Shipment:
             claim = (self.journal / FORWARD_LOCK).open("w")
         except FileNotFoundError:
             return False
+        except OSError as error:
+            log.error("journal %s cannot be shipped: %s", self.journal.name, error)
+            return False
         try:
             fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -84,7 +87,7 @@ class Shipment:
             self.close()
         except (KafkaException, JournalError, OSError) as error:
             self._recover(error)
-        return True
+        return not self.stuck
 
     def close(self) -> None:
         """Let go of everything; what is committed stays so."""
@@ -155,8 +158,10 @@ class Shipment:
         if isinstance(error, KafkaException) and error.args[0].code() in kafka.FENCED:
             self._fenced = self._opened
         self._batch = max(1, self._batch // 2)
-        self._halted.wait(self._backoff)
-        self._backoff = min(2.0, self._backoff * 2)
+        refused = isinstance(error, KafkaException) and error.args[0].code() in kafka.UNDELIVERABLE
+        if not refused:  # that one is looked for, not waited for
+            self._halted.wait(self._backoff)
+            self._backoff = min(2.0, self._backoff * 2)
 
     def _report_passed_over(self) -> None:
         now = (self._reader.torn, self._reader.corrupt, self._reader.missing)

@@ -176,7 +176,7 @@ impl JournalReader {
     }
 
     fn delete_journal(&self, py: Python<'_>) -> PyResult<()> {
-        self.with(py, Reader::delete_journal)
+        self.with(py, |reader| reader.delete_journal())
     }
 }
 

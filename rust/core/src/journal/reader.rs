@@ -16,6 +16,9 @@ use super::{At as _, Error};
 /// How often [`Reader::wait`] looks. A look is one system call, so an idle gateway stays idle.
 const POLL: Duration = Duration::from_millis(5);
 
+/// One look in so many is for a new segment, too.
+const THOROUGH: u32 = 20;
+
 /// How much is read at once unless a line is longer.
 const CHUNK: usize = 256 * 1024;
 
@@ -25,6 +28,8 @@ pub struct Reader {
     offset: u64,
     open: Option<(File, u64)>,
     torn: u64,
+    /// What is torn behind the offset, known once the journal is finished.
+    tail: u64,
     corrupt: u64,
     missing: u64,
 }
@@ -64,7 +69,7 @@ impl Reader {
     /// Reads the journal in `directory`, which need not exist yet.
     #[must_use]
     pub fn new(directory: &Path, offset: u64) -> Self {
-        Self { directory: directory.to_owned(), offset, open: None, torn: 0, corrupt: 0, missing: 0 }
+        Self { directory: directory.to_owned(), offset, open: None, torn: 0, tail: 0, corrupt: 0, missing: 0 }
     }
 
     /// Whether the journal's writer lives, that is holds its lock.
@@ -82,7 +87,7 @@ impl Reader {
     /// Bytes of lines that were cut off.
     #[must_use]
     pub fn torn(&self) -> u64 {
-        self.torn
+        self.torn + self.tail
     }
 
     /// Lines that are no JSON object.
@@ -131,30 +136,36 @@ impl Reader {
     /// Waits until there is something to read; false when `timeout` passed first.
     pub fn wait(&mut self, timeout: Duration) -> Result<bool, Error> {
         let deadline = Instant::now() + timeout;
-        loop {
+        for look in 0_u32.. {
             let left = deadline.saturating_duration_since(Instant::now());
-            // A new segment is only looked for at the end: rotations are rare, and listing a directory is not free.
-            if (left.is_zero() || self.has_grown()) && self.chunk(1)?.is_some() {
+            // Rotations are rare and listing a directory is not free, so a new segment is looked for now and then.
+            let thorough = look % THOROUGH == THOROUGH - 1 || left.is_zero();
+            if (thorough || self.has_grown()) && self.chunk(1)?.is_some() {
                 return Ok(true);
             }
             if left.is_zero() {
-                return Ok(false);
+                break;
             }
             thread::sleep(left.min(POLL));
         }
+        Ok(false)
     }
 
-    /// Whether the open segment has bytes behind the offset.
+    /// Whether the open segment has bytes behind the offset, or none is open yet.
     fn has_grown(&self) -> bool {
-        let Some((file, start)) = &self.open else { return false };
+        let Some((file, start)) = &self.open else { return true };
         file.metadata().is_ok_and(|metadata| start + metadata.len() > self.offset)
     }
 
-    /// Whether the writer is gone and nothing is left to read.
+    /// Whether the writer is gone and nothing is left to read. Then a torn last line is counted.
     pub fn finished(&mut self) -> Result<bool, Error> {
         // In this order: what the writer wrote last is there once its lock is free.
         let live = self.is_live();
-        Ok(!live && self.chunk(1)?.is_none())
+        let finished = !live && self.chunk(1)?.is_none();
+        if finished {
+            self.tail = self.tail_bytes()?;
+        }
+        Ok(finished)
     }
 
     /// Deletes segments that end at or before `offset` and were written `age` ago or earlier, but never the last one.
@@ -172,9 +183,8 @@ impl Reader {
         Ok(deleted)
     }
 
-    /// Deletes the journal, tail and all; counts a torn last line.
-    pub fn delete_journal(&mut self) -> Result<(), Error> {
-        self.torn += self.tail_bytes()?;
+    /// Deletes the journal with all its files.
+    pub fn delete_journal(&self) -> Result<(), Error> {
         match fs::remove_dir_all(&self.directory) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at(&self.directory),
             _ => Ok(()),

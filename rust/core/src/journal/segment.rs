@@ -6,6 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use uuid::Uuid;
+
 use super::{At as _, Error};
 
 pub const LOCK: &str = "lock";
@@ -39,10 +41,11 @@ pub fn list(journal: &Path) -> Result<Vec<Segment>, Error> {
     Ok(segments)
 }
 
-/// The journals under a root, oldest first.
+/// The journals under a root, oldest first. Any name but a UUID is somebody else's, or a journal in the making.
 pub fn journals(root: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut journals = entries(root)?;
-    journals.retain(|path| path.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(b".")));
+    let identity = |path: &PathBuf| Uuid::try_parse_ascii(path.file_name()?.as_encoded_bytes()).ok();
+    journals.retain(|path| identity(path).is_some());
     journals.sort();
     Ok(journals)
 }

@@ -1,0 +1,248 @@
+"""Section 6 of the contract, the forwarder's less travelled paths: pauses, retention, refusals, damage, and company."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pixelcore
+import pytest
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from tests.conftest import Serve
+from tests.journals import segments
+from tests.kafka.broker import Broker, External, kafka_jars
+from tests.kafka.topics import read_committed
+from tests.load import Load
+from tests.servers import Server, clean_environment, forward, journal_lines, kafka_settings
+from tests.test_delivery import arrived, check, check_load, finish
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture
+def impatient_broker(tmp_path: Path) -> Iterator[Broker]:
+    """A broker that looks for overdue transactions twice a second, not every ten seconds."""
+    kafka_jars()
+    name = "transaction.abort.timed.out.transaction.cleanup.interval.ms"
+    with Broker(tmp_path / "kafka", {name: "500"}) as started:
+        yield started
+
+
+def dead_journal(data_dir: Path, name: str, count: int, *, segment_bytes: int = 1 << 20, filler: int = 0) -> set[str]:
+    """A journal of events whose writer is gone; returns their messageIds."""
+    mids = [f"{name}-{number}" for number in range(count)]
+    with pixelcore.Journal(data_dir / "events", segment_bytes=segment_bytes) as journal:
+        for number, mid in enumerate(mids):
+            query = f"wk=dk_test_forward&e=Forward&mid={mid}&uid=user_{number % 50}&p.x={'x' * filler}"
+            journal.append(pixelcore.event("track", query))
+    return set(mids)
+
+
+def ship(data_dir: Path, settings: dict[str, str]) -> str:
+    """``pixelcore forward`` to its end: all is shipped, and nothing fell over."""
+    code, output = finish(forward(data_dir, settings))
+    assert code == 0, output
+    assert "Traceback" not in output
+    return output
+
+
+def test_workers_paused_beyond_the_transaction_timeout(serve: Serve, impatient_broker: Broker, topic: str) -> None:
+    """The coordinator fences who lets a transaction lie, as it does a predecessor; but there is no successor here."""
+    settings = kafka_settings(impatient_broker.bootstrap, topic)
+    server = serve(settings | {"PIXELCORE_KAFKA_TRANSACTION_TIMEOUT_MS": "1000"}, workers=2)
+    with Load(server.port, rate=600) as load:
+        load.wait(answers=300)
+        paused = server.workers()
+        for pid in paused:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(3)
+        for pid in paused:
+            os.kill(pid, signal.SIGCONT)
+        load.wait(answers=300)
+    check_load(impatient_broker.bootstrap, topic, load)
+    assert server.workers() == paused
+    assert server.get("/healthz").status == 200
+    assert "Traceback" not in server.log()
+
+
+def test_shipped_journals_are_kept_and_not_shipped_again(broker: Broker | External, topic: str, tmp_path: Path) -> None:
+    sent = dead_journal(tmp_path, "one", 300, segment_bytes=10_000) | dead_journal(tmp_path, "two", 300)
+    lines = journal_lines(tmp_path / "events")
+    settings = kafka_settings(broker.bootstrap, topic)
+    for _ in range(2):
+        ship(tmp_path, settings | {"PIXELCORE_JOURNAL_RETAIN": "1h"})
+        assert journal_lines(tmp_path / "events") == lines
+    check(arrived(broker.bootstrap, topic, sent), sent, sent)
+
+    long_ago = time.time() - 3601
+    for path in [*tmp_path.glob("events/*/*"), *tmp_path.glob("events/*")]:
+        os.utime(path, (long_ago, long_ago))
+    ship(tmp_path, settings | {"PIXELCORE_JOURNAL_RETAIN": "1h"})
+    assert list((tmp_path / "events").iterdir()) == []
+    check(read_committed(broker.bootstrap, topic), sent, sent)
+
+
+@pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
+def test_an_event_that_the_topic_refuses(broker: Broker | External, topic: str, tmp_path: Path, delivery: str) -> None:
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    admin.create_topics([NewTopic(topic, 1, 1, config={"max.message.bytes": "2000"})])[topic].result(30)
+    with pixelcore.Journal(tmp_path / "events") as journal:
+        small = {f"small-{number}" for number in range(200)}
+        for mid in sorted(small):
+            journal.append(pixelcore.event("track", f"wk=dk_test_refused&e=Small&mid={mid}"))
+        big = pixelcore.event("track", f"wk=dk_test_refused&e=Big&mid=big&p.x={'x' * 6000}")
+        journal.append(big)
+
+    # The topic's limit is on what librdkafka sends at once, too.
+    settings = kafka_settings(broker.bootstrap, topic) | {"PIXELCORE_KAFKA_BATCH_SIZE": "1000"}
+    output = ship(tmp_path, settings | {"PIXELCORE_DELIVERY": delivery})
+    assert (tmp_path / "undeliverable.ndjson").read_bytes().splitlines() == [big]
+    assert "undeliverable.ndjson" in output
+    assert journal_lines(tmp_path / "events") == []
+    # Small ones that were with the big one in a batch come again unless they were in its transaction.
+    messages = arrived(broker.bootstrap, topic, small)
+    check(messages, small, small, repeats=delivery == "at-least-once")
+
+
+def test_exactly_once_goes_on_where_at_least_once_stopped(
+    broker: Broker | External, topic: str, tmp_path: Path
+) -> None:
+    sent = dead_journal(tmp_path, "half", 1000)
+    (journal,) = (tmp_path / "events").iterdir()
+    reader = pixelcore.JournalReader(journal)
+    assert len(reader.lines(400, 1 << 20)) == 400
+    (journal / "checkpoint").write_text(str(reader.offset))
+    ship(tmp_path, kafka_settings(broker.bootstrap, topic))
+    expected = {f"half-{number}" for number in range(400, 1000)}
+    check(arrived(broker.bootstrap, topic, expected), expected, sent - {f"half-{number}" for number in range(400)})
+
+
+@pytest.mark.parametrize("retain", ["0s", "1h"])
+def test_a_damaged_journal(broker: Broker | External, topic: str, tmp_path: Path, retain: str) -> None:
+    sent = dead_journal(tmp_path, "damaged", 600, segment_bytes=20_000)
+    (journal,) = (tmp_path / "events").iterdir()
+    first, second, *_, last = segments(journal)
+    lines = first.read_bytes().splitlines(keepends=True)
+    garbage = b"\xff" * (len(lines[5]) - 1) + b"\n"
+    first.write_bytes(b"".join([*lines[:5], garbage, *lines[6:]]))
+    lost = {"damaged-5"} | {f"damaged-{len(lines) + index}" for index in range(second.read_bytes().count(b"\n"))}
+    size = second.stat().st_size
+    second.unlink()
+    with last.open("ab") as segment:
+        segment.write(b'{"torn')
+
+    output = ship(tmp_path, kafka_settings(broker.bootstrap, topic) | {"PIXELCORE_JOURNAL_RETAIN": retain})
+    expected = sent - lost
+    check(arrived(broker.bootstrap, topic, expected), expected, expected)
+    assert f"journal {journal.name}" in output
+    counts = f"6 bytes of a torn line, 1 corrupt lines, {size} bytes of missing segments"
+    assert counts in output, output
+
+
+def test_two_servers_on_one_data_directory(serve: Serve, broker: Broker | External, topic: str, tmp_path: Path) -> None:
+    settings = kafka_settings(broker.bootstrap, topic)
+    one = serve(settings, workers=2)
+    two = Server(tmp_path / "two", settings | {"PIXELCORE_DATA_DIR": str(one.data_dir)}, workers_wanted=2)
+    two.start()
+    try:
+        with Load(one.port) as first, Load(two.port) as second:
+            for load in (first, second):
+                load.wait(answers=300)
+            assert two.terminate() == 0
+            two.start()
+            one.kill()
+            one.start()
+            for load in (first, second):
+                load.wait(answers=300)
+        answered, sent = first.answered | second.answered, first.sent | second.sent
+        check(arrived(broker.bootstrap, topic, answered), answered, sent)
+        assert "Traceback" not in one.log() + two.log()
+    finally:
+        two.kill()
+
+
+def test_a_worker_adopts_what_a_killed_server_left(serve: Serve, broker: Broker | External, topic: str) -> None:
+    server = serve(workers=2)
+    with Load(server.port) as before:
+        before.wait(answers=500)
+        server.kill()
+    assert before.answered
+    server.settings |= kafka_settings(broker.bootstrap, topic)
+    server.start()
+    with Load(server.port) as after:
+        after.wait(answers=300)
+        arrived(broker.bootstrap, topic, before.answered)
+        assert server.get("/healthz").status == 200
+    answered, sent = before.answered | after.answered, before.sent | after.sent
+    check(arrived(broker.bootstrap, topic, answered), answered, sent)
+    assert "Traceback" not in server.log()
+
+
+def test_forward_as_a_sidecar(serve: Serve, broker: Broker | External, topic: str) -> None:
+    server = serve(workers=2)
+    settings = kafka_settings(broker.bootstrap, topic)
+    sidecar = subprocess.Popen(
+        [sys.executable, "-m", "pixelcore", "forward", "-f"],
+        env=clean_environment(settings | {"PIXELCORE_DATA_DIR": str(server.data_dir)}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        with Load(server.port) as load:
+            load.wait(answers=500)
+            early = set(load.answered)
+            check(arrived(broker.bootstrap, topic, early), early, load.sent)
+            sidecar.terminate()
+            code, output = finish(sidecar)
+        assert code == 0, output
+        assert "Traceback" not in output
+    finally:
+        sidecar.kill()
+    assert server.terminate() == 0
+    assert "Traceback" not in server.log()
+    ship(server.data_dir, settings)
+    check_load(broker.bootstrap, topic, load)
+    assert server.events() == []
+
+
+def test_forward_is_killed_again_and_again(broker: Broker | External, topic: str, tmp_path: Path) -> None:
+    sent = dead_journal(tmp_path, "one", 10_000) | dead_journal(tmp_path, "two", 10_000)
+    settings = kafka_settings(broker.bootstrap, topic)
+    for tenths in (6, 8, 10, 12):
+        process = forward(tmp_path, settings)
+        time.sleep(tenths / 10)
+        process.kill()
+        process.communicate()
+    ship(tmp_path, settings)
+    check(arrived(broker.bootstrap, topic, sent), sent, sent)
+
+
+def test_what_cannot_be_shipped_holds_up_nothing_else(broker: Broker | External, topic: str, tmp_path: Path) -> None:
+    """A journal that nobody can claim, and a directory that is none of ours."""
+    dead_journal(tmp_path, "blocked", 10)
+    (blocked,) = (tmp_path / "events").iterdir()
+    (blocked / "forward.lock").mkdir()
+    sent = dead_journal(tmp_path, "good", 10)
+    foreign = tmp_path / "events" / "lost+found" / "precious.txt"
+    foreign.parent.mkdir()
+    foreign.touch()
+    settings = kafka_settings(broker.bootstrap, topic)
+    code, output = finish(forward(tmp_path, settings))
+    assert (code, "Traceback" in output) == (1, False), output
+    assert blocked.name in output
+    check(arrived(broker.bootstrap, topic, sent), sent, sent)
+
+    (blocked / "forward.lock").rmdir()
+    ship(tmp_path, settings)
+    assert [path.name for path in (tmp_path / "events").iterdir()] == ["lost+found"]
+    assert foreign.exists()
