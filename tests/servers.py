@@ -68,10 +68,10 @@ def journal_lines(directory: Path) -> list[bytes]:
     return lines
 
 
-def forward(data_dir: Path, settings: Mapping[str, str]) -> subprocess.Popen[str]:
+def forward(data_dir: Path, settings: Mapping[str, str], *flags: str) -> subprocess.Popen[str]:
     """Start ``pixelcore forward`` on a data directory."""
     return subprocess.Popen(
-        [sys.executable, "-m", "pixelcore", "forward"],
+        [sys.executable, "-m", "pixelcore", "forward", *flags],
         env=clean_environment({"PIXELCORE_DATA_DIR": str(data_dir), **settings}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

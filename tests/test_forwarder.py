@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +18,7 @@ from tests.journals import segments
 from tests.kafka.broker import Broker, External, kafka_jars
 from tests.kafka.topics import read_committed
 from tests.load import Load
-from tests.servers import Server, clean_environment, forward, journal_lines, kafka_settings
+from tests.servers import Server, forward, journal_lines, kafka_settings
 from tests.test_delivery import arrived, check, check_load, finish
 
 pytestmark = pytest.mark.kafka
@@ -188,15 +186,7 @@ def test_a_worker_adopts_what_a_killed_server_left(serve: Serve, broker: Broker 
 def test_forward_as_a_sidecar(serve: Serve, broker: Broker | External, topic: str) -> None:
     server = serve(workers=2)
     settings = kafka_settings(broker.bootstrap, topic)
-    sidecar = subprocess.Popen(
-        [sys.executable, "-m", "pixelcore", "forward", "-f"],
-        env=clean_environment(settings | {"PIXELCORE_DATA_DIR": str(server.data_dir)}),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    sidecar = forward(server.data_dir, settings, "--follow")
     try:
         with Load(server.port) as load:
             load.wait(answers=500)

@@ -75,7 +75,8 @@ class Journal:
     ) -> Self:
         """Begin a new journal under ``root``, which is made when it is missing.
 
-        ``max_bytes`` bounds all journals under ``root`` together, measured when a segment begins and by `measure`.
+        ``max_bytes`` bounds all journals under ``root`` together; what siblings use is known from here and `measure`.
+        A segment is at most an eighth of it, since room is made by the segment.
         ``when_full`` says what gives way: the new line (`JournalFull`), or the oldest segments.
 
         Raises `pixelcore.JournalError`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -115,6 +116,13 @@ def check(chosen: settings.Settings) -> None:
         raise click.ClickException(str(error)) from None
 
 
+def this_command() -> str:
+    """What to type for this program, where its environment may not be the active one."""
+    if shutil.which("pixelcore"):
+        return "pixelcore"
+    return sys.argv[0] if sys.argv[0].endswith("pixelcore") else f"{sys.executable} -m pixelcore"
+
+
 def show_banner(chosen: settings.Settings, port: str) -> None:
     """Say what runs, a URL to try, and how to see the event."""
     if chosen.ships:
@@ -127,7 +135,7 @@ def show_banner(chosen: settings.Settings, port: str) -> None:
   events go to   {where}
   keys           every well-formed key is accepted: there is no key file
   try            curl -s 'http://localhost:{port}/v1/pixel/track?wk=dk_test_1&e=Hello' -o pixel.gif
-  see the event  pixelcore tail -f{data_dir}
+  see the event  {this_command()} tail -f{data_dir}
 """,
         err=True,
     )

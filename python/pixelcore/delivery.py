@@ -9,7 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_INVALID,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 
 from . import kafka
 from .settings import Settings
@@ -79,7 +88,7 @@ class ExactlyOnce(_Producing):
     def __init__(self, settings: Settings, journal: Path, halted: Callable[[], bool], owner: str, fenced: bool) -> None:
         """Claim a journal as ``owner``; ``fenced`` says that it was open before and then fenced."""
         self._journal = journal.name
-        self._checkpoint_offset: int | None = None
+        self._checkpoint_offset = OFFSET_INVALID
         super().__init__(settings, halted, transactional_id=f"pixelcore-{self._journal}")
         if fenced:
             self._yield_to_a_twin(owner)
@@ -87,6 +96,9 @@ class ExactlyOnce(_Producing):
         self._producer.begin_transaction()
         self._checkpoint(f"{self._journal}/owner", {"owner": owner})
         kafka.patiently(halted, self._producer.commit_transaction)
+        if self._checkpoint_offset < 0:
+            # A retried request can be acknowledged without an offset. Then there is nothing to read up to: claim again.
+            raise KafkaException(KafkaError(KafkaError._BAD_MSG, "the claim's offset is unknown"))
         in_topic, _ = self._read_checkpoint(until=self._checkpoint_offset)
         # The journal may have been shipped at least once before.
         self.committed = max(in_topic, _on_disk(journal))
@@ -111,7 +123,8 @@ class ExactlyOnce(_Producing):
 
     def _noted(self, error: KafkaError | None, message: Message) -> None:
         self._delivered(error, message)
-        self._checkpoint_offset = message.offset()
+        offset = message.offset()
+        self._checkpoint_offset = OFFSET_INVALID if offset is None else offset
 
     def _yield_to_a_twin(self, owner: str) -> None:
         """After being fenced: if somebody has claimed the journal since, it is theirs.

@@ -96,7 +96,8 @@ class Forwarder(threading.Thread):
                     if shipment.done or path in self._lost:
                         live.pop(path).close()
                 if not moved and not self._follow:
-                    left = [path.name for path in self._journals() if path not in live and not self._is_kept(path)]
+                    shipped = {path for path, shipment in live.items() if not shipment.stuck}
+                    left = [path.name for path in self._journals() if path not in shipped and not self._is_kept(path)]
                     if left:
                         log.error("not shipped, or by another process: %s", ", ".join(left))
                     self.finished = not left

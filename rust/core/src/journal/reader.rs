@@ -203,7 +203,7 @@ impl Reader {
             };
             // In this order: a segment is complete once there is a next one, at whose offset it ends.
             let next = segment::list(&self.directory)?.into_iter().find(|segment| segment.start > *start);
-            let room = next.as_ref().map_or(usize::MAX, |next| saturate(next.start - self.offset));
+            let room = next.as_ref().map_or(usize::MAX, |next| saturate(next.start.saturating_sub(self.offset)));
             let mut chunk = vec![0; size.min(room)];
             let read = file.read_at(&mut chunk, self.offset - start).at(&self.directory)?;
             chunk.truncate(read);
