@@ -1,70 +1,105 @@
 //! JSON strings (RFC 8259, section 7), decoded and escaped in one go, straight into the output.
 
-use crate::form;
+use wide::u8x16;
 
-/// Appends `text` as a JSON string.
-pub fn string(out: &mut Vec<u8>, text: &str) {
+use crate::form::{self, Raw};
+
+/// Appends UTF-8 as a JSON string.
+#[inline]
+pub fn string(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
-    let bytes = text.as_bytes();
+    if needs_no_escape(text) {
+        out.extend_from_slice(text);
+    } else {
+        escaped(out, text);
+    }
+    out.push(b'"');
+}
+
+#[inline]
+fn needs_no_escape(text: &[u8]) -> bool {
+    let (blocks, rest) = text.as_chunks::<16>();
+    let plain = |block: &[u8; 16]| {
+        let block = u8x16::from(*block);
+        let is = |byte| block.simd_eq(u8x16::splat(byte));
+        (block.simd_lt(u8x16::splat(0x20)) | is(b'"') | is(b'\\')).to_bitmask() == 0
+    };
+    // The last block may overlap with the one before.
+    let rest_is_plain = match text.last_chunk::<16>() {
+        Some(last) => plain(last),
+        None => rest.iter().all(|&byte| ESCAPES[usize::from(byte)] == 0),
+    };
+    blocks.iter().all(plain) && rest_is_plain
+}
+
+fn escaped(out: &mut Vec<u8>, text: &[u8]) {
     let mut copied = 0;
-    for (i, &byte) in bytes.iter().enumerate() {
-        if ESCAPES[byte as usize] != 0 {
-            out.extend_from_slice(&bytes[copied..i]);
+    for (i, &byte) in text.iter().enumerate() {
+        if ESCAPES[usize::from(byte)] != 0 {
+            out.extend_from_slice(&text[copied..i]);
             escape(out, byte);
             copied = i + 1;
         }
     }
-    out.extend_from_slice(&bytes[copied..]);
-    out.push(b'"');
+    out.extend_from_slice(&text[copied..]);
 }
 
 /// Appends a form-encoded value as a JSON string, without a copy in between.
-pub fn form_string(out: &mut Vec<u8>, raw: &[u8]) {
+#[inline]
+pub fn form_string(out: &mut Vec<u8>, raw: Raw<'_>) {
     out.push(b'"');
-    let mut rest = raw;
-    loop {
-        // Most bytes stand for themselves: copy them by the run.
-        let plain = rest.iter().position(|&byte| !PLAIN[byte as usize]).unwrap_or(rest.len());
-        out.extend_from_slice(&rest[..plain]);
-        let Some((byte, after)) = form::decode_byte(&rest[plain..]) else { break };
-        if byte < 0x80 {
-            if ESCAPES[byte as usize] == 0 {
-                out.push(byte);
-            } else {
-                escape(out, byte);
-            }
-            rest = after;
-        } else {
-            rest = non_ascii(out, &rest[plain..]);
-        }
+    if raw.plain {
+        out.extend_from_slice(raw.bytes);
+    } else {
+        decoded(out, raw.bytes);
     }
     out.push(b'"');
 }
 
-/// Appends the run of decoded bytes over 0x7F that `raw` begins with, and returns what follows it.
+fn decoded(out: &mut Vec<u8>, raw: &[u8]) {
+    let mut rest = raw;
+    loop {
+        let plain = rest.iter().position(|&byte| !form::PLAIN[usize::from(byte)]).unwrap_or(rest.len());
+        out.extend_from_slice(&rest[..plain]);
+        rest = &rest[plain..];
+        if rest.is_empty() {
+            return;
+        }
+        let (byte, length) = form::decode_byte(rest);
+        if byte >= 0x80 {
+            rest = &rest[non_ascii(out, rest)..];
+            continue;
+        }
+        if ESCAPES[usize::from(byte)] == 0 {
+            out.push(byte);
+        } else {
+            escape(out, byte);
+        }
+        rest = &rest[length..];
+    }
+}
+
+/// Appends the run of decoded bytes over 0x7F that `raw` begins with, and returns how long it is there.
 ///
 /// No UTF-8 sequence reaches beyond such a run, so it can be checked by itself. What is not UTF-8 becomes U+FFFD.
-fn non_ascii<'r>(out: &mut Vec<u8>, raw: &'r [u8]) -> &'r [u8] {
+fn non_ascii(out: &mut Vec<u8>, raw: &[u8]) -> usize {
     let begin = out.len();
-    let mut rest = raw;
-    while let Some((byte, after)) = form::decode_byte(rest) {
+    let mut at = 0;
+    while at < raw.len() {
+        let (byte, length) = form::decode_byte(&raw[at..]);
         if byte < 0x80 {
             break;
         }
         out.push(byte);
-        rest = after;
+        at += length;
     }
-    if std::str::from_utf8(&out[begin..]).is_err() {
-        let text = String::from_utf8_lossy(&out[begin..]).into_owned();
-        out.truncate(begin);
-        out.extend_from_slice(text.as_bytes());
-    }
-    rest
+    form::repair(out, begin);
+    at
 }
 
 fn escape(out: &mut Vec<u8>, byte: u8) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
-    match ESCAPES[byte as usize] {
+    match ESCAPES[usize::from(byte)] {
         b'u' => {
             out.extend_from_slice(&[b'\\', b'u', b'0', b'0', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
         }
@@ -87,16 +122,5 @@ const ESCAPES: [u8; 256] = {
     table[b'\r' as usize] = b'r';
     table[b'"' as usize] = b'"';
     table[b'\\' as usize] = b'\\';
-    table
-};
-
-/// The bytes of a form-encoded value that stand for themselves in a JSON string.
-const PLAIN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 0x80 {
-        table[byte] = ESCAPES[byte] == 0 && byte != b'%' as usize && byte != b'+' as usize;
-        byte += 1;
-    }
     table
 };

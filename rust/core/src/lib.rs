@@ -1,8 +1,8 @@
 //! From the query of a tracking pixel to one JSON event, and to a journal that keeps it.
 //!
 //! [`form`] splits and decodes a query, [`tree`] nests its dotted names, [`event`] writes the event, [`client`] says who
-//! asked, [`journal`] keeps
-//! lines, and [`collector`] is the way of one request through all of them. Nothing here knows Python or Kafka.
+//! asked, [`journal`] keeps lines, and [`collector`] is the way of one request through all of them. Nothing here knows
+//! Python or Kafka.
 
 #![forbid(unsafe_code)]
 
@@ -12,7 +12,9 @@ pub mod event;
 pub mod form;
 pub mod journal;
 pub mod json;
+mod parameters;
 pub mod text;
+pub mod time;
 pub mod tree;
 
 /// The version of pixelcore, which every event names in `context.library`.

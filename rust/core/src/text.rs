@@ -1,9 +1,15 @@
 //! Readings of a decoded text: trimming, and values that may be JSON literals.
 
-/// Takes white space, control and invisible characters from both ends (contract, section 2).
+/// Takes white space, control and invisible characters from both ends of a UTF-8 text (contract, section 2).
 #[must_use]
-pub fn trim(text: &str) -> &str {
-    text.trim_matches(is_blank)
+pub fn trim(text: &[u8]) -> &[u8] {
+    const VISIBLE: std::ops::RangeInclusive<u8> = 0x21..=0x7E;
+    match text {
+        [] => text,
+        [only] if VISIBLE.contains(only) => text,
+        [first, .., last] if VISIBLE.contains(first) && VISIBLE.contains(last) => text,
+        _ => std::str::from_utf8(text).map_or(text, |text| text.trim_matches(is_blank).as_bytes()),
+    }
 }
 
 /// Unicode's `White_Space`, general category `Cc`, and `Default_Ignorable_Code_Point`.
@@ -26,24 +32,38 @@ fn is_default_ignorable(c: char) -> bool {
 
 /// Takes one pair of surrounding `"` away: AMP quotes the `CLIENT_ID` that it substitutes.
 #[must_use]
-pub fn unquote(text: &str) -> &str {
-    text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text)
+pub fn unquote(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(text)
 }
 
 /// The first language of an Accept-Language header (RFC 9110, section 12.5.4), without its weight. `*` is none,
 /// and empty elements of a list do not count (section 5.6.1).
 #[must_use]
 pub fn first_language(header: &str) -> &str {
-    let languages = header.split(',').map(|range| range.split(';').next().unwrap_or_default().trim());
-    languages.into_iter().find(|language| !language.is_empty()).filter(|&first| first != "*").unwrap_or_default()
+    let mut rest = header;
+    while !rest.is_empty() {
+        let (range, after) = rest.split_at(rest.bytes().position(|byte| byte == b',').unwrap_or(rest.len()));
+        let weight = range.bytes().position(|byte| byte == b';').unwrap_or(range.len());
+        match range[..weight].trim() {
+            "" => rest = after.get(1..).unwrap_or_default(),
+            "*" => break,
+            language => return language,
+        }
+    }
+    ""
 }
 
-/// Whether `text` may stand in JSON as it is, without quotes, because every reader prints it back the same.
+/// Whether a UTF-8 text may stand in JSON as it is, without quotes, because every reader prints it back the same.
 ///
 /// `true` and `false`; integers that a double holds exactly (RFC 7493, section 2.2: up to 2^53 - 1); decimals whose
 /// shortest double has the very same digits. Decimals below 0.0001 stay text, since some printers turn to exponents.
 #[must_use]
-pub fn is_literal(text: &str) -> bool {
+pub fn is_literal(text: &[u8]) -> bool {
+    // A quick look first: few values are literals.
+    if !matches!(text.first(), Some(b'0'..=b'9' | b'-' | b't' | b'f')) {
+        return false;
+    }
+    let Ok(text) = std::str::from_utf8(text) else { return false };
     if matches!(text, "true" | "false") {
         return true;
     }
@@ -76,14 +96,23 @@ mod tests {
 
     #[test]
     fn trimming_leaves_the_inside_alone() {
-        assert_eq!(trim("\u{FEFF} \0a\u{200B} b\u{AD}\u{3000}\n"), "a\u{200B} b");
-        assert_eq!(trim(" \u{200D}\t"), "");
+        for (text, expected) in [
+            ("\u{FEFF} \0a\u{200B} b\u{AD}\u{3000}\n", "a\u{200B} b"),
+            (" \u{200D}\t", ""),
+            ("", ""),
+            ("a", "a"),
+            (" ", ""),
+            ("a ", "a"),
+            ("\u{7F}a", "a"),
+        ] {
+            assert_eq!(trim(text.as_bytes()), expected.as_bytes(), "{text:?}");
+        }
     }
 
     #[test]
     fn one_pair_of_quotes_goes() {
         for (text, expected) in [("\"a\"", "a"), ("\"\"a\"\"", "\"a\""), ("\"a", "\"a"), ("\"", "\""), ("\"\"", "")] {
-            assert_eq!(unquote(text), expected, "{text}");
+            assert_eq!(unquote(text.as_bytes()), expected.as_bytes(), "{text}");
         }
     }
 
@@ -130,7 +159,7 @@ mod tests {
             " 1",
             "0.1000000000000000055511151",
         ];
-        assert!(literals.iter().all(|text| is_literal(text)), "{literals:?}");
-        assert!(!texts.iter().any(|text| is_literal(text)), "{texts:?}");
+        assert!(literals.iter().all(|text| is_literal(text.as_bytes())), "{literals:?}");
+        assert!(!texts.iter().any(|text| is_literal(text.as_bytes())), "{texts:?}");
     }
 }

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pixelcore::collector;
-use pixelcore::event::{Reason, Request, UnixMillis};
+use pixelcore::event::{Reason, Request};
 use pixelcore::journal::{Batch, Error, Journal as Writer, Reader, WhenFull};
+use pixelcore::time::UnixMillis;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;

@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
-use pixelcore::event::{Limits, Options, Reason, Request, UnixMillis};
-use pixelcore::{form, tree};
+use pixelcore::event::{Limits, Options, Reason, Request};
+use pixelcore::form::{self, Raw};
+use pixelcore::time::UnixMillis;
+use pixelcore::tree;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -42,7 +44,8 @@ fn scalar_values(text: &Bound<'_, PyString>) -> String {
 
 #[pyfunction]
 pub fn pairs(query: Query<'_>) -> Vec<(String, String)> {
-    let decode = |raw| form::decode(raw).into_owned();
+    // What is decoded is UTF-8, so nothing is replaced here.
+    let decode = |raw: Raw<'_>| String::from_utf8_lossy(&raw.decode()).into_owned();
     form::pairs(&query.bytes()).map(|(name, value)| (decode(name), decode(value))).collect()
 }
 

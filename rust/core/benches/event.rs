@@ -1,0 +1,39 @@
+//! One event, so many times: what `python -m benches.instructions` counts the instructions of.
+//!
+//!     event <times> <query>
+
+use std::hint::black_box;
+use std::process::ExitCode;
+
+use pixelcore::event::{Limits, Options, Request, write};
+use pixelcore::time::UnixMillis;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    let [_, times, query, ..] = &arguments[..] else { return ExitCode::FAILURE };
+    let (Ok(times), Some(received_at)) = (times.parse::<u32>(), UnixMillis::new(1_740_493_801_250)) else {
+        return ExitCode::FAILURE;
+    };
+    let request = Request {
+        received_at,
+        ip: Some("203.0.113.7"),
+        user_agent: Some(
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36",
+        ),
+        referer: Some("https://shop.example/checkout/thanks"),
+        locale: Some("en-GB,en;q=0.9,de;q=0.7"),
+        gpc: None,
+        dnt: None,
+        purpose: None,
+    };
+    let options = Options { limits: Limits { query_bytes: 8192, parameters: 256, depth: 32 }, typed_values: false };
+    let mut out = Vec::with_capacity(16 * 1024);
+    for _ in 0..times {
+        out.clear();
+        if write(&mut out, "track", black_box(query.as_bytes()), black_box(&request), &options).is_err() {
+            return ExitCode::FAILURE;
+        }
+        black_box(&out);
+    }
+    ExitCode::SUCCESS
+}

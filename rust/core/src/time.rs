@@ -1,0 +1,92 @@
+//! Times as events have them: Unix milliseconds in, ISO 8601 out, and `UUIDv7`s of them.
+
+use jiff::Timestamp;
+use jiff::tz::Offset;
+use uuid::{NoContext, Uuid};
+
+/// Unix time in milliseconds, between 1970 and the end of 9999.
+#[derive(Clone, Copy, Debug)]
+pub struct UnixMillis(Timestamp);
+
+impl UnixMillis {
+    /// None when `millis` is out of range.
+    #[must_use]
+    pub fn new(millis: i64) -> Option<Self> {
+        Timestamp::from_millisecond(millis).ok().filter(|_| millis >= 0).map(Self)
+    }
+
+    /// The gateway's clock.
+    #[must_use]
+    pub fn now() -> Self {
+        Self(Timestamp::now())
+    }
+
+    /// The number of milliseconds.
+    #[must_use]
+    pub fn millis(self) -> i64 {
+        self.0.as_millisecond()
+    }
+
+    /// ISO 8601 in UTC with milliseconds. The digits are ours, since formatting that knows every format costs as much
+    /// as all the rest of an event's head.
+    #[must_use]
+    pub fn iso(self) -> [u8; 24] {
+        let time = Offset::UTC.to_datetime(self.0);
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let mut put = |at: usize, number: i16| text[at..at + 2].copy_from_slice(&two(number));
+        put(0, time.year() / 100);
+        put(2, time.year() % 100);
+        put(5, time.month().into());
+        put(8, time.day().into());
+        put(11, time.hour().into());
+        put(14, time.minute().into());
+        put(17, time.second().into());
+        put(20, time.millisecond() / 10);
+        text[22] = two(time.millisecond() % 10)[1];
+        text
+    }
+
+    /// A `UUIDv7` of this time (RFC 9562, section 5.7).
+    #[must_use]
+    pub fn uuid(self) -> Uuid {
+        let millis = self.millis().unsigned_abs();
+        #[expect(clippy::cast_possible_truncation, reason = "below a billion")]
+        let nanos = (millis % 1000 * 1_000_000) as u32;
+        Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, millis / 1000, nanos))
+    }
+
+    /// The time that a `ts` names, if it is plausible: from the year 2000 to 23 hours after receipt (contract, section 4).
+    #[must_use]
+    pub fn of_ts(ts: &[u8], received_at: Self) -> Option<Self> {
+        const YEAR_2000: i64 = 946_684_800_000;
+        const HOURS_23: i64 = 23 * 3_600_000;
+        let digit = |number: i64, byte: &u8| {
+            let digit = byte.is_ascii_digit().then(|| i64::from(byte - b'0'))?;
+            number.checked_mul(10)?.checked_add(digit)
+        };
+        let millis = ts.iter().try_fold(0, digit)?;
+        (YEAR_2000..=received_at.millis() + HOURS_23).contains(&millis).then(|| Self::new(millis)).flatten()
+    }
+}
+
+/// The two digits of a number below a hundred.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn two(number: i16) -> [u8; 2] {
+    [b'0' + (number as u8) / 10, b'0' + (number as u8) % 10]
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used)]
+mod tests {
+    use super::UnixMillis;
+
+    #[test]
+    fn iso_is_what_the_library_prints() {
+        let mut millis = 0;
+        while let Some(time) = UnixMillis::new(millis) {
+            assert_eq!(String::from_utf8(time.iso().to_vec()).unwrap(), format!("{:.3}", time.0));
+            millis += 86_399_999_983;
+        }
+        assert!(millis > 253_402_300_799_999, "the year 9999 was reached");
+    }
+}

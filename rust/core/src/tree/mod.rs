@@ -1,0 +1,342 @@
+//! Dotted names to nested JSON (contract, section 3), without a tree of owned strings: nodes and values are stretches of
+//! the query, and writing walks them without recursion, so no depth can exhaust the stack.
+
+mod settle;
+mod write;
+
+use std::cell::RefCell;
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use crate::form::{self, Raw};
+
+/// The members that the dotted paths of one query add up to. Its buffers serve one query after the other.
+pub struct Tree {
+    nodes: Vec<Node>,
+    values: Vec<Value>,
+    /// Empty as long as all names are in the query as they are. Then a copy of the query and the decoded names, so that
+    /// what was a part of the query still is one of this.
+    texts: Vec<u8>,
+    /// The last path, and on it the end of each name: templates write the members of one object after each other, so
+    /// most of the way to the next node is known.
+    last: Span,
+    trail: Vec<(u32, Id)>,
+    last_root: Root,
+    /// Children of the nodes that have more than [`FEW`], by parent and name. Seeded at random, so that nobody can
+    /// choose names that collide.
+    index: HashTable<Id>,
+    hasher: DefaultHashBuilder,
+    /// Whether there is a node with values and members, or one with a member whose name begins with a digit.
+    unsettled: bool,
+}
+
+/// The objects that one query fills.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Root {
+    /// What begins with `p.`.
+    Properties,
+    /// What begins with `t.`.
+    Traits,
+}
+
+/// A decoded path, and where its bytes are.
+#[derive(Clone, Copy, Debug)]
+pub enum Path<'a> {
+    /// A part of the query.
+    InQuery(&'a [u8]),
+    /// Elsewhere, as UTF-8.
+    Decoded(&'a [u8]),
+}
+
+type Id = u32;
+const NONE: Id = Id::MAX;
+const ROOTS: Id = 2;
+
+/// Up to so many siblings a search from front to back beats a hash.
+const FEW: u32 = 12;
+
+/// Buffers that one huge query left behind are not kept.
+const KEPT_NODES: usize = 4096;
+
+#[derive(Clone, Copy, Default)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+struct Node {
+    name: Span,
+    /// Of two names that differ, most differ in this, too.
+    digest: u32,
+    parent: Id,
+    next: Id,
+    first_child: Id,
+    last_child: Id,
+    children: u32,
+    first_value: Id,
+    last_value: Id,
+    is_array: bool,
+}
+
+/// A value in the list of its node. Their ids grow in query order.
+struct Value {
+    raw: Span,
+    plain: bool,
+    next: Id,
+}
+
+thread_local! {
+    static TREE: RefCell<Tree> = RefCell::new(Tree::new());
+}
+
+/// Lends this thread's tree, empty.
+pub fn with<T>(work: impl FnOnce(&mut Tree) -> T) -> T {
+    TREE.with_borrow_mut(|tree| {
+        if tree.nodes.capacity() > KEPT_NODES {
+            *tree = Tree::new();
+        }
+        tree.clear();
+        work(tree)
+    })
+}
+
+impl Tree {
+    fn new() -> Self {
+        Self {
+            nodes: Vec::with_capacity(64),
+            values: Vec::with_capacity(64),
+            texts: Vec::new(),
+            last: Span::default(),
+            trail: Vec::with_capacity(32),
+            last_root: Root::Properties,
+            index: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            unsettled: false,
+        }
+    }
+
+    fn clear(&mut self) {
+        self.nodes.clear();
+        self.values.clear();
+        self.texts.clear();
+        self.trail.clear();
+        self.index.clear();
+        self.unsettled = false;
+        for _ in 0..ROOTS {
+            self.push_node(Span::default(), 0, NONE);
+        }
+    }
+
+    /// Whether nothing was added below `root`.
+    #[must_use]
+    pub fn is_empty(&self, root: Root) -> bool {
+        self.node(root as Id).first_child == NONE
+    }
+
+    /// Adds one parameter of `query`: its path, which splits on `.`, and its value. Returns how many segments the path
+    /// has.
+    pub fn add(&mut self, query: &[u8], root: Root, path: Path<'_>, value: Raw<'_>) -> usize {
+        let path = self.place(query, path);
+        let (mut node, mut at) = self.known(query, root, path);
+        loop {
+            let rest = Span { start: at, end: path.end }.of(self.texts(query));
+            let length = rest.iter().position(|&byte| byte == b'.').unwrap_or(rest.len());
+            let end = at + id(length);
+            node = self.child(query, node, Span { start: at, end });
+            self.trail.push((end - path.start, node));
+            if end == path.end {
+                break;
+            }
+            at = end + 1;
+        }
+        self.add_value(query, node, value);
+        self.trail.len()
+    }
+
+    /// The deepest node of the last path that is on this one, too, and where the rest begins.
+    fn known(&mut self, query: &[u8], root: Root, path: Span) -> (Id, u32) {
+        if self.last_root != root {
+            self.last_root = root;
+            self.trail.clear();
+        }
+        let last = std::mem::replace(&mut self.last, path);
+        while let Some(&(length, node)) = self.trail.last() {
+            let texts = self.texts(query);
+            let shared = |path: Span| Span { end: path.start + length, ..path }.of(texts);
+            if path.of(texts).get(length as usize) == Some(&b'.') && shared(last) == shared(path) {
+                return (node, path.start + length + 1);
+            }
+            self.trail.pop();
+        }
+        (root as Id, path.start)
+    }
+
+    fn place(&mut self, query: &[u8], path: Path<'_>) -> Span {
+        match path {
+            Path::InQuery(path) => span(query, path),
+            Path::Decoded(path) => {
+                if self.texts.is_empty() {
+                    self.texts.extend_from_slice(query);
+                }
+                self.texts.extend_from_slice(path);
+                let end = id(self.texts.len());
+                Span { start: end - id(path.len()), end }
+            }
+        }
+    }
+
+    /// What spans are of.
+    fn texts<'t>(&'t self, query: &'t [u8]) -> &'t [u8] {
+        if self.texts.is_empty() { query } else { &self.texts }
+    }
+
+    fn add_value(&mut self, query: &[u8], node: Id, value: Raw<'_>) {
+        let new = id(self.values.len());
+        self.values.push(Value { raw: span(query, value.bytes), plain: value.plain, next: NONE });
+        let node = self.node_mut(node);
+        match std::mem::replace(&mut node.last_value, new) {
+            NONE => {
+                node.first_value = new;
+                self.unsettled |= node.first_child != NONE;
+            }
+            last => self.values[last as usize].next = new,
+        }
+    }
+
+    /// The child of this name, made if there is none.
+    fn child(&mut self, query: &[u8], parent: Id, name: Span) -> Id {
+        let texts = self.texts(query);
+        let text = name.of(texts);
+        let digest = digest(text);
+        if self.node(parent).children <= FEW {
+            let mut at = self.node(parent).first_child;
+            while at != NONE {
+                let node = self.node(at);
+                if node.digest == digest && node.name.of(texts) == text {
+                    return at;
+                }
+                at = node.next;
+            }
+            let child = self.add_child(parent, name, digest);
+            if self.node(parent).children > FEW {
+                self.enter_all(query, parent);
+            }
+            return child;
+        }
+        let hash = self.hasher.hash_one((parent, text));
+        let is_it = |&child: &Id| self.node(child).parent == parent && self.node(child).name.of(texts) == text;
+        if let Some(&child) = self.index.find(hash, is_it) {
+            return child;
+        }
+        let child = self.add_child(parent, name, digest);
+        self.enter(query, hash, child);
+        child
+    }
+
+    fn add_child(&mut self, parent: Id, name: Span, digest: u32) -> Id {
+        let begins_with_a_digit = (digest >> 8 & 0xFF).wrapping_sub(u32::from(b'0')) < 10;
+        let child = self.push_node(name, digest, parent);
+        let node = self.node_mut(parent);
+        node.children += 1;
+        let unsettled = node.first_value != NONE || begins_with_a_digit;
+        match std::mem::replace(&mut node.last_child, child) {
+            NONE => node.first_child = child,
+            last => self.node_mut(last).next = child,
+        }
+        self.unsettled |= unsettled;
+        child
+    }
+
+    /// Enters all children of a node in the index.
+    fn enter_all(&mut self, query: &[u8], parent: Id) {
+        let mut at = self.node(parent).first_child;
+        while at != NONE {
+            let hash = self.hasher.hash_one((parent, self.node(at).name.of(self.texts(query))));
+            self.enter(query, hash, at);
+            at = self.node(at).next;
+        }
+    }
+
+    fn enter(&mut self, query: &[u8], hash: u64, child: Id) {
+        let Self { nodes, texts, hasher, index, .. } = self;
+        let texts = if texts.is_empty() { query } else { texts };
+        index.insert_unique(hash, child, |&child| {
+            let Node { parent, name, .. } = nodes[child as usize];
+            hasher.hash_one((parent, name.of(texts)))
+        });
+    }
+
+    fn push_node(&mut self, name: Span, digest: u32, parent: Id) -> Id {
+        let new = id(self.nodes.len());
+        self.nodes.push(Node {
+            name,
+            digest,
+            parent,
+            next: NONE,
+            first_child: NONE,
+            last_child: NONE,
+            children: 0,
+            first_value: NONE,
+            last_value: NONE,
+            is_array: false,
+        });
+        new
+    }
+
+    fn node(&self, id: Id) -> &Node {
+        &self.nodes[id as usize]
+    }
+
+    fn node_mut(&mut self, id: Id) -> &mut Node {
+        &mut self.nodes[id as usize]
+    }
+}
+
+impl Span {
+    /// What it holds.
+    fn of(self, texts: &[u8]) -> &[u8] {
+        &texts[self.start as usize..self.end as usize]
+    }
+}
+
+/// Length, first and last byte: the names of one object differ at their ends more often than elsewhere.
+fn digest(name: &[u8]) -> u32 {
+    let end = |byte: Option<&u8>| u32::from(byte.copied().unwrap_or_default());
+    id(name.len()) << 16 | end(name.first()) << 8 | end(name.last())
+}
+
+/// Where `part` is in `query`, of which it is a slice.
+fn span(query: &[u8], part: &[u8]) -> Span {
+    let start = id(part.as_ptr().addr() - query.as_ptr().addr());
+    Span { start, end: start + id(part.len()) }
+}
+
+/// No query reaches 4 GiB, and each node or value takes at least one of its bytes.
+#[expect(clippy::cast_possible_truncation)]
+fn id(index: usize) -> Id {
+    index as Id
+}
+
+/// The members of the parameters whose decoded name begins with `prefix`, as one JSON object (contract, section 3).
+#[must_use]
+pub fn nest(query: &[u8], prefix: &str, typed: bool) -> Vec<u8> {
+    with(|tree| {
+        for (name, value) in form::pairs(query) {
+            let decoded = name.decode();
+            if let Some(path) = unescape_amp(&decoded).strip_prefix(prefix.as_bytes()) {
+                let path = if name.plain { Path::InQuery(path) } else { Path::Decoded(path) };
+                tree.add(query, Root::Properties, path, value);
+            }
+        }
+        let mut out = Vec::with_capacity(query.len());
+        tree.write(query, Root::Properties, &mut out, typed);
+        out
+    })
+}
+
+/// A name without the `amp;` that a template leaves there when it escapes `&` twice.
+#[must_use]
+pub fn unescape_amp(name: &[u8]) -> &[u8] {
+    name.strip_prefix(b"amp;").unwrap_or(name)
+}

@@ -1,0 +1,90 @@
+//! A settled tree as JSON.
+
+use super::{Id, NONE, Node, Root, Tree, Value};
+use crate::form::Raw;
+use crate::{json, text};
+
+impl Tree {
+    /// Appends the object of `root`. With `typed` a value that is one becomes a JSON literal, see [`text::is_literal`].
+    pub fn write(&mut self, query: &[u8], root: Root, out: &mut Vec<u8>, typed: bool) {
+        self.settle(query);
+        out.push(b'{');
+        let mut at = self.node(root as Id).first_child;
+        let mut in_array = false;
+        while at != NONE {
+            let node = self.node(at);
+            if !in_array {
+                self.write_name(query, out, node);
+            }
+            if node.first_child != NONE {
+                in_array = node.is_array;
+                out.push(if in_array { b'[' } else { b'{' });
+                at = node.first_child;
+                continue;
+            }
+            self.write_values(query, out, node, typed);
+            at = self.following(out, root as Id, at);
+            in_array = at != NONE && self.node(self.node(at).parent).is_array;
+        }
+        out.push(b'}');
+    }
+
+    /// The node to write after `at`, closing what ends with it.
+    fn following(&self, out: &mut Vec<u8>, root: Id, mut at: Id) -> Id {
+        loop {
+            let node = self.node(at);
+            if node.next != NONE {
+                out.push(b',');
+                return node.next;
+            }
+            at = node.parent;
+            if at == root {
+                return NONE;
+            }
+            out.push(if self.node(at).is_array { b']' } else { b'}' });
+        }
+    }
+
+    fn write_name(&self, query: &[u8], out: &mut Vec<u8>, node: &Node) {
+        let name = node.name.of(self.texts(query));
+        // What is in the query as it is has nothing to escape.
+        if (node.name.end as usize) <= query.len() {
+            out.push(b'"');
+            out.extend_from_slice(name);
+            out.extend_from_slice(b"\":");
+        } else {
+            json::string(out, name);
+            out.push(b':');
+        }
+    }
+
+    fn write_values(&self, query: &[u8], out: &mut Vec<u8>, node: &Node, typed: bool) {
+        let several = node.first_value != node.last_value;
+        if several {
+            out.push(b'[');
+        }
+        let mut at = node.first_value;
+        while at != NONE {
+            let value = &self.values[at as usize];
+            write_value(query, out, value, typed);
+            at = value.next;
+            if at != NONE {
+                out.push(b',');
+            }
+        }
+        if several {
+            out.push(b']');
+        }
+    }
+}
+
+fn write_value(query: &[u8], out: &mut Vec<u8>, value: &Value, typed: bool) {
+    let raw = Raw { bytes: value.raw.of(query), plain: value.plain };
+    if typed {
+        let decoded = raw.decode();
+        if text::is_literal(&decoded) {
+            return out.extend_from_slice(&decoded);
+        }
+    }
+    json::form_string(out, raw);
+}
