@@ -1,4 +1,4 @@
-"""The contract's sections 2, 3 and 5, read as plainly as possible: what the property tests hold the Rust core against.
+"""The contract's sections 2 to 5, read as plainly as possible: what the property tests hold the Rust core against.
 
 Nothing here is fast, and nothing is shared with the implementation. ``urllib.parse.parse_qsl`` is of no use, because it
 drops what the WHATWG parser keeps (blank values, broken escapes in some versions); only ``unquote_to_bytes`` is taken.
@@ -6,10 +6,13 @@ drops what the WHATWG parser keeps (blank values, broken escapes in some version
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
+from importlib.resources import files
 from itertools import chain
-from typing import TypeAlias
+from pathlib import Path
+from typing import Any, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 Json: TypeAlias = "str | list[Json] | dict[str, Json]"
@@ -26,6 +29,16 @@ INVISIBLE = frozenset(chr(code) for code in chain.from_iterable(range(a, b + 1) 
     chr(code) for code in range(0x10000) if unicodedata.category(chr(code)) in {"Zs", "Zl", "Zp", "Cc"}
 )
 TRIMMED = "".join(sorted(INVISIBLE))
+
+
+# The data alone is shared: which clients there are. How they are recognised is written down once more below.
+CLIENTS = json.loads((Path(__file__).parents[1] / "rust/core/src/client/clients.json").read_text())
+PEOPLE = {exception["pattern"] for exception in CLIENTS["people"]}
+CRAWLERS = [
+    crawler
+    for crawler in json.loads((files("crawleruseragents") / "crawler-user-agents.json").read_text())
+    if crawler["pattern"] not in PEOPLE
+]
 
 
 def to_bytes(query: bytes | str) -> bytes:
@@ -96,3 +109,24 @@ def rejection(type: str, query: bytes | str, *, max_bytes: int, max_parameters: 
         "too_deep": any(len(path) > max_depth for path in paths),
     }
     return next((reason for reason, fault in faults.items() if fault), None)
+
+
+def client(user_agent: str, purpose: str = "") -> dict[str, Any] | None:
+    """Section 4: a purpose header, then the table, leftmost first, then crawlers, leftmost and longest first."""
+    found: list[tuple[Any, str, bool]] = []
+    for order, entry in enumerate(CLIENTS["clients"]):
+        where = user_agent.lower().find(entry["contains"].lower()) if "contains" in entry else -1
+        if purpose.split(";")[0].strip().lower() == entry.get("purpose"):
+            found.append(((0, 0, 0), entry["name"], entry["automated"]))
+        if user_agent == entry.get("is"):
+            found.append(((1, 0, 0), entry["name"], entry["automated"]))
+        if where >= 0:
+            found.append(((2, where, order), entry["name"], entry["automated"]))
+    for crawler in CRAWLERS if not found else []:
+        match = re.search(crawler["pattern"], user_agent, re.ASCII)
+        if match and re.fullmatch(r"(\\\W|[^][\\.^$*+?(){}|])+", crawler["pattern"]):
+            name = re.sub(r"^[\W_]+|[\W_]+$", "", match[0]).lower()
+            found.append(((3, match.start(), -len(match[0])), name, True))
+        elif match:
+            found.append(((4, 0, 0), "crawler", True))
+    return next(({"name": name, "automated": automated} for _, name, automated in sorted(found)), None)

@@ -46,10 +46,10 @@ def test_the_contracts_example() -> None:
     expected = (
         '{"type":"track","event":"Email Opened","messageId":"a1b2c3d4","timestamp":"2025-02-25T14:30:00.000Z",'
         '"receivedAt":"2025-02-25T14:30:01.250Z","pipelineKey":"dk_live_abc123","userId":"user_98765","properties":'
-        '{"campaign":{"id":"camp_001"},"tag":["a","b"]},"context":{"ip":"203.0.113.7","userAgent":"Mozilla/5.0",'
+        '{"campaign":{"id":"camp_001"},"tag":["a","b"]},"context":{"ip":"203.0.113.7","userAgent":"Thunderbird/140.0",'
     ) + LAST
     for sent in (query, query.encode()):
-        event = pixelcore.event("track", sent, ip="203.0.113.7", user_agent="Mozilla/5.0", received_at=AT)
+        event = pixelcore.event("track", sent, ip="203.0.113.7", user_agent="Thunderbird/140.0", received_at=AT)
         assert event.decode() == expected
 
 

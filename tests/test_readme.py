@@ -32,7 +32,7 @@ def test_the_example_is_what_the_core_makes_of_it() -> None:
     (event,) = (block for kind, block in BLOCKS if kind == "json")
     path, _, query = request.split()[1].partition("?")
     made = pixelcore.event(
-        path.rpartition("/")[2], query, ip="203.0.113.7", user_agent="Mozilla/5.0", received_at=1740493801250
+        path.rpartition("/")[2], query, ip="203.0.113.7", user_agent="Thunderbird/140.0", received_at=1740493801250
     )
     assert made.decode() + "\n" == event
     shown = README.split("$ make run")[0].splitlines()

@@ -1,5 +1,6 @@
 """pixelcore: from a tracking pixel's GET to one JSON event, in a journal and in Kafka."""
 
+from . import crawlers
 from ._core import Collector, Journal, JournalReader, __version__, event, nest, pairs
 from .errors import JournalError, JournalFull, PixelcoreError, Rejected, SettingsError
 
@@ -17,3 +18,5 @@ __all__ = (
     "nest",
     "pairs",
 )
+
+crawlers.load()

@@ -10,7 +10,7 @@ from typing import Literal, final
 
 from typing_extensions import Self
 
-__all__ = ["Collector", "Journal", "JournalReader", "__version__", "event", "nest", "pairs"]
+__all__ = ["Collector", "Journal", "JournalReader", "__version__", "event", "know_crawlers", "nest", "pairs"]
 
 __version__: str
 
@@ -19,6 +19,12 @@ def pairs(query: str | bytes) -> list[tuple[str, str]]:
 
     This is the ``application/x-www-form-urlencoded`` parser of the WHATWG URL standard, section 5.1, and nothing more:
     ``amp;`` stays, nothing is trimmed, and no input is an error. A lone surrogate in a ``str`` reads as U+FFFD.
+    """
+
+def know_crawlers(list: bytes) -> None:
+    """Makes the crawlers of a list known to `event` and `Collector`: the JSON of the package crawler-user-agents.
+
+    Done once, when ``pixelcore`` is imported; a later list changes nothing. Raises ``ValueError`` where it is no such list.
     """
 
 def nest(query: str | bytes, prefix: str = "p.", *, typed_values: bool = False) -> bytes:

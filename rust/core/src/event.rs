@@ -205,7 +205,7 @@ fn context(out: &mut Vec<u8>, request: &Request<'_>, campaign: &[Raw<'_>], repai
         out.extend_from_slice(if dnt { b"\"dnt\":true," } else { b"" });
         close(out);
     }
-    if let Some(client) = client(request.user_agent.unwrap_or_default(), request.purpose.unwrap_or_default()) {
+    if let Some(client) = client(request.user_agent.unwrap_or_default(), &[request.purpose.unwrap_or_default()]) {
         out.extend_from_slice(b"\"client\":{");
         plain_member(out, b"\"name\":", client.name.as_bytes());
         out.extend_from_slice(if client.automated { b"\"automated\":true," } else { b"\"automated\":false," });

@@ -12,7 +12,7 @@ mod _core {
     #[pymodule_export]
     use super::journal::{Collector, Journal, JournalReader};
     #[pymodule_export]
-    use super::query::{event, nest, pairs};
+    use super::query::{event, know_crawlers, nest, pairs};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

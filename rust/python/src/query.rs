@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use pixelcore::event::{Limits, Options, Reason, Request};
 use pixelcore::form::{self, Raw};
 use pixelcore::time::UnixMillis;
-use pixelcore::tree;
+use pixelcore::{client, tree};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -40,6 +40,11 @@ fn scalar_values(text: &Bound<'_, PyString>) -> String {
     let bytes: Vec<u8> = utf16.and_then(|bytes| bytes.extract()).unwrap_or_default();
     let units = bytes.chunks_exact(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]]));
     char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+}
+
+#[pyfunction]
+pub fn know_crawlers(list: &[u8]) -> PyResult<()> {
+    client::crawlers::know(list).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
 #[pyfunction]
