@@ -1,18 +1,22 @@
 //! From the query of a tracking pixel to one JSON event, and to a journal that keeps it.
 //!
-//! [`form`] splits and decodes a query, [`tree`] nests its dotted names, [`event`] writes the event, [`client`] says who
-//! asked, [`journal`] keeps lines, and [`collector`] is the way of one request through all of them. Nothing here knows
-//! Python or Kafka.
+//! [`form`] splits and decodes a query, [`tree`] nests its dotted names, [`event`] writes the event, [`client`] says
+//! who asked, [`keys`] whether they may, [`journal`] keeps lines, and [`collector`] is the way of one request through
+//! all of them. Nothing here knows Python or Kafka.
 
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod client;
 pub mod collector;
+pub mod domain;
 pub mod event;
 pub mod form;
 pub mod journal;
 pub mod json;
+pub mod keys;
 mod parameters;
+pub mod rate;
 pub mod text;
 pub mod time;
 pub mod tree;

@@ -1,0 +1,279 @@
+//! Pipeline keys: which `wk` is accepted, from which pages, and how often.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+use serde::Deserialize;
+use toml::Spanned;
+use url::Host;
+
+use crate::domain;
+use crate::rate::Bucket;
+
+const PREFIXES: [&str; 2] = ["dk_live_", "dk_test_"];
+
+/// Why a key is refused. Where several apply, the first in this order is it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No pipeline has this key.
+    UnknownKey,
+    /// `enabled = false`.
+    DisabledKey,
+    /// The page that asks is on none of the key's domains.
+    DomainNotAllowed,
+    /// The key was used more often than its limit allows. Costs no token.
+    RateLimited,
+}
+
+/// What is wrong with a key file, in one line, and with no key in full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeysError {
+    /// The line, counted from 1.
+    pub line: usize,
+    /// What is wrong there.
+    pub message: String,
+}
+
+impl fmt::Display for KeysError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.message)
+    }
+}
+
+impl std::error::Error for KeysError {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    pipeline: Vec<Pipeline>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Pipeline {
+    id: Spanned<String>,
+    key: Spanned<String>,
+    #[serde(default = "enabled")]
+    enabled: bool,
+    #[serde(default)]
+    domain_allowlist: Vec<Spanned<String>>,
+    rate_limit_rps: Option<Spanned<f64>>,
+    /// For the people who keep the file, as the labels are: only the type matters here.
+    #[serde(rename = "name")]
+    _name: Option<String>,
+    #[serde(default, rename = "labels")]
+    _labels: BTreeMap<String, String>,
+}
+
+fn enabled() -> bool {
+    true
+}
+
+const DEFAULT_LIMIT: f64 = 1000.0;
+
+/// A key and what it is judged by.
+struct Entry {
+    key: Box<str>,
+    pipeline: Box<str>,
+    enabled: bool,
+    domains: Box<[Host]>,
+    /// Shared with the keys of the file that was read before: see [`Keys::adopt`].
+    bucket: Arc<Mutex<Bucket>>,
+}
+
+impl Entry {
+    /// A number is whole after each change, so a panic elsewhere is no reason to refuse for ever.
+    fn bucket(&self) -> MutexGuard<'_, Bucket> {
+        self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The keys of a file.
+#[derive(Default)]
+pub struct Keys {
+    /// In the file's order.
+    entries: Vec<Entry>,
+    /// Positions in `entries`, by key.
+    index: HashTable<usize>,
+    hasher: DefaultHashBuilder,
+    /// Requests for each of `entries` since the last look. Apart from them, so that a look at many is fast.
+    demand: Vec<AtomicU64>,
+}
+
+impl Keys {
+    /// Reads a key file: TOML, one `[[pipeline]]` for each key.
+    ///
+    /// `id` (`pip_` and more, 64 characters of `[A-Za-z0-9_-]` at most) and `key` (`dk_live_` or `dk_test_` and more,
+    /// the same) are required; `enabled` (true), `domain_allowlist` (empty: all), `rate_limit_rps` (1000; positive),
+    /// `name` and `labels` (text to text) are not. One pipeline may have several keys, in a `[[pipeline]]` each, so
+    /// that keys can be changed without a gap; a key belongs to one pipeline. A file without any pipeline is an
+    /// error: it is most likely one that is being written.
+    pub fn parse(text: &str) -> Result<Self, KeysError> {
+        let line = |at: usize| text.bytes().take(at).filter(|&byte| byte == b'\n').count() + 1;
+        let error = |at, message: String| KeysError { line: line(at), message: message.replace(char::is_control, " ") };
+        let file: File = toml::from_str(text)
+            .map_err(|err| error(err.span().map_or(0, |span| span.start), mask_all(err.message())))?;
+        if file.pipeline.is_empty() {
+            return Err(error(0, "no [[pipeline]]".to_owned()));
+        }
+        let mut keys = Self::default();
+        let mut places = Vec::with_capacity(file.pipeline.len());
+        for pipeline in file.pipeline {
+            let at = pipeline.key.span().start;
+            let entry = pipeline.check().map_err(|(at, message)| error(at, message))?;
+            if let Some(other) = keys.position(&entry.key) {
+                let first = line(places[other]);
+                return Err(error(at, format!("key {} is that of line {first} again", mask(&entry.key))));
+            }
+            places.push(at);
+            keys.push(entry);
+        }
+        Ok(keys)
+    }
+
+    fn push(&mut self, entry: Entry) {
+        let Self { entries, index, hasher, demand } = self;
+        let hash = hasher.hash_one(&*entry.key);
+        index.insert_unique(hash, entries.len(), |&i| hasher.hash_one(&*entries[i].key));
+        entries.push(entry);
+        demand.push(AtomicU64::default());
+    }
+
+    fn position(&self, key: &str) -> Option<usize> {
+        self.index.find(self.hasher.hash_one(key), |&i| *self.entries[i].key == *key).copied()
+    }
+
+    /// How many keys there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Judges a request with the key `wk`: the id of its pipeline, or why it is refused. Only an accepted one costs a
+    /// token.
+    ///
+    /// `origin` and `referer` are the values of these headers. `now` is the time since some moment that is the same
+    /// in all calls for these keys, and for those that they were adopted from.
+    pub fn judge(&self, wk: &str, origin: Option<&str>, referer: Option<&str>, now: Duration) -> Result<&str, Refusal> {
+        let position = self.position(wk).ok_or(Refusal::UnknownKey)?;
+        let entry = &self.entries[position];
+        if !entry.enabled {
+            return Err(Refusal::DisabledKey);
+        }
+        if !domain::allows(&entry.domains, origin, referer) {
+            return Err(Refusal::DomainNotAllowed);
+        }
+        self.demand[position].fetch_add(1, Ordering::Relaxed);
+        if entry.bucket().take(now) { Ok(&entry.pipeline) } else { Err(Refusal::RateLimited) }
+    }
+
+    /// Goes on with the buckets of the keys that `old` has, too: their tokens, their shares, and the demand. To be
+    /// called once, before these keys take the place of the old ones, which may be in use meanwhile.
+    pub fn adopt(&mut self, old: &Self, now: Duration) {
+        for (entry, demand) in self.entries.iter_mut().zip(&self.demand) {
+            let Some(position) = old.position(&entry.key) else { continue };
+            let limit = entry.bucket().limit();
+            entry.bucket = Arc::clone(&old.entries[position].bucket);
+            entry.bucket().set_limit(limit, now);
+            demand.store(old.demand[position].swap(0, Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
+    /// The keys that were asked for since the last look, and how often, those refused by rate included.
+    pub fn demand(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.entries.iter().zip(&self.demand).filter_map(|(entry, demand)| {
+            // A look at what nobody asked for must not write to its cache line.
+            let asked = demand.load(Ordering::Relaxed) != 0;
+            asked.then(|| (&*entry.key, demand.swap(0, Ordering::Relaxed)))
+        })
+    }
+
+    /// The limit of a key in requests a second, for all workers of the gateway.
+    #[must_use]
+    pub fn limit(&self, key: &str) -> Option<f64> {
+        self.position(key).map(|position| self.entries[position].bucket().limit())
+    }
+
+    /// This worker's part of a key's limit, from 0 to 1, which is 1 at first; see [`crate::rate::share`]. Unknown
+    /// keys have none.
+    pub fn set_share(&self, key: &str, share: f64, now: Duration) {
+        if let Some(position) = self.position(key) {
+            self.entries[position].bucket().set_share(share, now);
+        }
+    }
+
+    /// The same for all keys: for one of several workers, before any request.
+    pub fn set_shares(&self, share: f64, now: Duration) {
+        for entry in &self.entries {
+            entry.bucket().set_share(share, now);
+        }
+    }
+}
+
+impl Pipeline {
+    fn check(self) -> Result<Entry, (usize, String)> {
+        if !is_name(self.id.get_ref(), &["pip_"]) {
+            let message = format!("id {:?} is not pip_ and 1 to 60 of A-Z a-z 0-9 _ -", mask_all(self.id.get_ref()));
+            return Err((self.id.span().start, message));
+        }
+        if !is_name(self.key.get_ref(), &PREFIXES) {
+            let key = mask(self.key.get_ref());
+            let message = format!("key {key:?} is not dk_live_ or dk_test_ and 1 to 56 of A-Z a-z 0-9 _ -");
+            return Err((self.key.span().start, message));
+        }
+        let limit = self.rate_limit_rps.as_ref().map_or(DEFAULT_LIMIT, |limit| *limit.get_ref());
+        if !(limit > 0.0 && limit.is_finite()) {
+            let at = self.rate_limit_rps.map_or(0, |limit| limit.span().start);
+            return Err((at, format!("rate_limit_rps {limit} is not a positive number")));
+        }
+        let domains = self.domain_allowlist.iter().map(|text| {
+            domain::parse(text.get_ref()).ok_or_else(|| {
+                let text_shown = mask_all(text.get_ref());
+                let message =
+                    format!("domain {text_shown:?} is not like \"example.com\", which stands for its subdomains too");
+                (text.span().start, message)
+            })
+        });
+        Ok(Entry {
+            domains: domains.collect::<Result<_, _>>()?,
+            key: self.key.into_inner().into(),
+            pipeline: self.id.into_inner().into(),
+            enabled: self.enabled,
+            bucket: Arc::new(Mutex::new(Bucket::new(limit))),
+        })
+    }
+}
+
+fn is_name_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
+}
+
+fn is_name(text: &str, prefixes: &[&str]) -> bool {
+    let rest = prefixes.iter().find_map(|prefix| text.strip_prefix(prefix));
+    rest.is_some_and(|rest| !rest.is_empty()) && text.len() <= 64 && text.chars().all(is_name_char)
+}
+
+/// A key as it may be shown: its prefix and at most two characters and a quarter of the rest.
+#[must_use]
+pub fn mask(key: &str) -> String {
+    let secret = PREFIXES.iter().find_map(|prefix| key.strip_prefix(prefix)).unwrap_or(key);
+    let shown: String = secret.chars().take((secret.len() / 4).min(2)).collect();
+    format!("{}{shown}…", &key[..key.len() - secret.len()])
+}
+
+/// A text with all keys in it masked.
+fn mask_all(text: &str) -> String {
+    let words = text.split_inclusive(|c| !is_name_char(c));
+    let masked = words.map(|word| {
+        let name = word.trim_end_matches(|c| !is_name_char(c));
+        let is_key = PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        if is_key { mask(name) + &word[name.len()..] } else { word.to_owned() }
+    });
+    masked.collect()
+}

@@ -1,0 +1,240 @@
+//! The key file, and the judgement by it.
+#![expect(clippy::unwrap_used)]
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use pixelcore::keys::Refusal::{DisabledKey, DomainNotAllowed, RateLimited, UnknownKey};
+use pixelcore::keys::{Keys, mask};
+use pixelcore::{domain, keys::Refusal};
+use proptest::prelude::*;
+
+const FILE: &str = r#"
+[[pipeline]]
+id = "pip_shop"
+name = "Shop"
+key = "dk_live_shop_1"
+domain_allowlist = ["example.com", "bücher.example"]
+rate_limit_rps = 2
+labels = { team = "web", "cost centre" = "7" }
+
+[[pipeline]]
+id = "pip_shop"
+key = "dk_live_shop_2"
+
+[[pipeline]]
+id = "pip_old"
+key = "dk_test_old"
+enabled = false
+domain_allowlist = ["example.com"]
+rate_limit_rps = 0.5
+"#;
+
+const START: Duration = Duration::from_secs(100);
+
+/// The error of one pipeline, whose lines begin with the second.
+fn error(lines: &str) -> String {
+    Keys::parse(&format!("[[pipeline]]\n{lines}")).err().map_or_else(String::new, |err| err.to_string())
+}
+
+#[test]
+fn errors_name_the_line_and_no_key() {
+    let right = "id = 'pip_a'\nkey = 'dk_live_secret123'\n";
+    let id = "is not pip_ and 1 to 60 of A-Z a-z 0-9 _ -";
+    let key = "is not dk_live_ or dk_test_ and 1 to 56 of A-Z a-z 0-9 _ -";
+    let domain = "is not like \"example.com\", which stands for its subdomains too";
+    for (lines, expected) in [
+        ("key = 'dk_live_a'", "line 1: missing field `id`".to_owned()),
+        ("id = 'pip_a'", "line 1: missing field `key`".to_owned()),
+        ("id = 'pip_a'\nkey = ''", format!("line 3: key \"…\" {key}")),
+        ("id = 'pip_a'\nkey = 'dk_live_'", format!("line 3: key \"dk_live_…\" {key}")),
+        ("id = 'pip_a'\nkey = 'dk_live_secret 123'", format!("line 3: key \"dk_live_se…\" {key}")),
+        ("id = 'pip_a'\nkey = 'wk_live_secret123'", format!("line 3: key \"wk…\" {key}")),
+        ("id = 'pip_'\nkey = 'dk_live_a'", format!("line 2: id \"pip_\" {id}")),
+        ("id = 'pip_é'\nkey = 'dk_live_a'", format!("line 2: id \"pip_é\" {id}")),
+        ("id = 'dk_live_secret123'\nkey = 'pip_a'", format!("line 2: id \"dk_live_se…\" {id}")),
+        (&format!("{right}rate_limit_rps = 0"), "line 4: rate_limit_rps 0 is not a positive number".to_owned()),
+        (&format!("{right}rate_limit_rps = -1.5"), "line 4: rate_limit_rps -1.5 is not a positive number".to_owned()),
+        (&format!("{right}rate_limit_rps = nan"), "line 4: rate_limit_rps NaN is not a positive number".to_owned()),
+        (&format!("{right}rate_limit_rps = inf"), "line 4: rate_limit_rps inf is not a positive number".to_owned()),
+        (&format!("{right}rate_limit_rps = '9'"), "line 4: invalid type: string \"9\", expected f64".to_owned()),
+        (&format!("{right}enabled = 1"), "line 4: invalid type: integer `1`, expected a boolean".to_owned()),
+        (&format!("{right}labels.a = 1"), "line 4: invalid type: integer `1`, expected a string".to_owned()),
+        (&format!("{right}name = 1"), "line 4: invalid type: integer `1`, expected a string".to_owned()),
+        (
+            &format!("{right}domain_allowlist = [\n'a.test',\n'*.b.test']"),
+            format!("line 6: domain \"*.b.test\" {domain}"),
+        ),
+        (
+            &format!("{right}domain_allowlist = ['https://a.test']"),
+            format!("line 4: domain \"https://a.test\" {domain}"),
+        ),
+        (&format!("{right}domain_allowlist = ['a.test:80']"), format!("line 4: domain \"a.test:80\" {domain}")),
+        (&format!("{right}domain_allowlist = ['']"), format!("line 4: domain \"\" {domain}")),
+        (&format!("{right}domain_allowlist = ['.']"), format!("line 4: domain \".\" {domain}")),
+        (
+            &format!("{right}[[pipeline]]\nid = 'pip_b'\n\nkey = 'dk_live_secret123'"),
+            "line 7: key dk_live_se… is that of line 3 again".to_owned(),
+        ),
+        (&format!("{right}key = 'dk_live_other'"), "line 4: duplicate key".to_owned()),
+        (
+            "id = 'pip_a'\r\nkey = dk_live_secret123",
+            "line 3: string values must be quoted, expected literal string".to_owned(),
+        ),
+        ("id = 'pip_a'\nkey = 'dk_live_secret123", "line 3: invalid literal string, expected `'`".to_owned()),
+    ] {
+        assert_eq!(error(lines), expected, "{lines}");
+    }
+    for (lines, expected) in [
+        (&format!("{right}dk_live_secret123 = 1"), "line 4: unknown field `dk_live_se…`, expected one of `id`,"),
+        (&format!("{right}\"a\\nb\" = 1"), "line 4: unknown field `a b`, expected one of"),
+        (
+            &format!("{right}enabled = 'dk_live_secret123'"),
+            "line 4: invalid type: string \"dk_live_se…\", expected a bool",
+        ),
+        (&format!("{right}rate = 1"), "line 4: unknown field `rate`, expected one of `id`,"),
+        (&format!("{right}[other]"), "line 4: unknown field `other`, expected `pipeline`"),
+    ] {
+        assert!(error(lines).starts_with(expected), "{}", error(lines));
+    }
+    for empty in ["", "# [[pipeline]]\n", "pipeline = []"] {
+        assert_eq!(Keys::parse(empty).err().unwrap().to_string(), "line 1: no [[pipeline]]", "{empty}");
+    }
+}
+
+#[test]
+fn longest_names_are_read() {
+    let (id, key) = (format!("pip_{}", "a".repeat(60)), format!("dk_live_{}", "-".repeat(56)));
+    let keys = Keys::parse(&format!("[[pipeline]]\nid = '{id}'\nkey = '{key}'")).unwrap();
+    assert_eq!(keys.judge(&key, None, None, START), Ok(&*id));
+    assert!(error(&format!("id = '{id}a'\nkey = '{key}'")).starts_with("line 2"));
+    assert!(error(&format!("id = '{id}'\nkey = '{key}-'")).starts_with("line 3"));
+}
+
+#[test]
+fn masks() {
+    for (key, expected) in [
+        ("", "…"),
+        ("dk_live_", "dk_live_…"),
+        ("dk_live_abc", "dk_live_…"),
+        ("dk_test_abcd", "dk_test_a…"),
+        ("dk_live_abcdefgh", "dk_live_ab…"),
+        ("secretsecret", "se…"),
+        ("ééé", "é…"),
+    ] {
+        assert_eq!(mask(key), expected, "{key}");
+    }
+}
+
+#[test]
+fn judgements() {
+    let (shop, second, old) = ("dk_live_shop_1", "dk_live_shop_2", "dk_test_old");
+    let evil = Some("https://evil.test");
+    for (name, wk, origin, referer, expected) in [
+        ("a mail", shop, None, None, Ok("pip_shop")),
+        ("its page", shop, Some("https://example.com"), None, Ok("pip_shop")),
+        ("another page", shop, evil, None, Err(DomainNotAllowed)),
+        ("another key of the same pipeline, without a list", second, evil, evil, Ok("pip_shop")),
+        ("no key", "", None, None, Err(UnknownKey)),
+        ("in another case", "DK_LIVE_SHOP_1", None, None, Err(UnknownKey)),
+        ("the beginning of a key", "dk_live_shop_", None, None, Err(UnknownKey)),
+        ("disabled", old, None, None, Err(DisabledKey)),
+        ("disabled, whatever the domain", old, evil, None, Err(DisabledKey)),
+    ] {
+        let keys = Keys::parse(FILE).unwrap();
+        assert_eq!(keys.judge(wk, origin, referer, START), expected, "{name}");
+    }
+}
+
+#[test]
+fn only_what_passes_costs_tokens() {
+    let keys = Keys::parse(FILE).unwrap();
+    let judge = |wk, origin| keys.judge(wk, origin, None, START);
+    for _ in 0..10 {
+        assert_eq!(judge("dk_live_shop_1", Some("https://evil.test")), Err(DomainNotAllowed));
+        assert_eq!(judge("dk_test_old", None), Err(DisabledKey));
+    }
+    assert_eq!(keys.demand().count(), 0, "no tokens were asked for");
+    let judged: Vec<_> = (0..4).map(|_| judge("dk_live_shop_1", None)).collect();
+    assert_eq!(judged, [Ok("pip_shop"), Ok("pip_shop"), Err(RateLimited), Err(RateLimited)]);
+    assert_eq!(judge("dk_live_shop_1", Some("https://evil.test")), Err(DomainNotAllowed), "before the rate");
+    assert_eq!(judge("dk_live_shop_2", None), Ok("pip_shop"), "a bucket for each key");
+    assert_eq!(keys.demand().collect::<Vec<_>>(), [("dk_live_shop_1", 4), ("dk_live_shop_2", 1)]);
+    assert_eq!(keys.demand().count(), 0, "since the last look");
+    assert_eq!(keys.judge("dk_live_shop_1", None, None, START + Duration::from_millis(500)), Ok("pip_shop"));
+}
+
+/// How many of ten requests at once pass.
+fn passing(keys: &Keys, wk: &str, now: Duration) -> usize {
+    (0..10).filter(|_| keys.judge(wk, None, None, now).is_ok()).count()
+}
+
+#[test]
+fn buckets_survive_a_new_file() {
+    let key = "dk_live_shop_1";
+    let second = START + Duration::from_secs(1);
+    let old = Keys::parse(FILE).unwrap();
+    old.set_share(key, 0.5, START);
+    assert_eq!(passing(&old, key, START), 1);
+    let file = FILE.replace("rate_limit_rps = 2", "rate_limit_rps = 8").replace("dk_live_shop_2", "dk_live_new");
+    let mut new = Keys::parse(&file).unwrap();
+    new.adopt(&old, START);
+    assert_eq!(new.demand().collect::<Vec<_>>(), [(key, 10)], "the demand is not forgotten");
+    assert_eq!(passing(&new, key, START), 0, "no token for a new file");
+    assert_eq!((new.limit(key), new.limit("dk_live_new"), new.limit("?")), (Some(8.0), Some(1000.0), None));
+    assert_eq!(passing(&new, key, second), 4, "the share stays, the limit is the new one");
+    assert_eq!(passing(&old, key, second), 0, "one bucket for both");
+    assert_eq!(passing(&new, "dk_live_new", second), 10);
+    assert_eq!(new.judge("dk_live_shop_2", None, None, second), Err(UnknownKey));
+}
+
+#[test]
+fn shares_of_all_keys() {
+    let keys = Keys::parse(FILE).unwrap();
+    keys.set_shares(0.005, START);
+    keys.set_share("dk_live_nobody", 1.0, START);
+    assert_eq!(passing(&keys, "dk_live_shop_2", START), 5);
+    assert_eq!(passing(&keys, "dk_live_shop_1", START), 1);
+}
+
+#[test]
+fn threads_share_a_bucket() {
+    let keys = Keys::parse("[[pipeline]]\nid = 'pip_a'\nkey = 'dk_live_a'\nrate_limit_rps = 5000").unwrap();
+    let passed: usize = std::thread::scope(|scope| {
+        let run = || (0..4000).filter(|_| keys.judge("dk_live_a", None, None, START).is_ok()).count();
+        let threads = [scope.spawn(run), scope.spawn(run), scope.spawn(run)];
+        threads.map(|thread| thread.join().unwrap()).iter().sum()
+    });
+    assert_eq!(passed, 5000);
+    assert_eq!(keys.demand().collect::<Vec<_>>(), [("dk_live_a", 12_000)]);
+}
+
+#[test]
+fn many_keys_are_found_as_fast_as_few() {
+    let file = |count| {
+        (0..count).fold(String::new(), |mut file, i| {
+            write!(file, "[[pipeline]]\nid = 'pip_{i}'\nkey = 'dk_live_{i}'\n").unwrap();
+            file
+        })
+    };
+    let keys = Keys::parse(&file(100_000)).unwrap();
+    assert_eq!(keys.count(), 100_000);
+    assert_eq!(keys.judge("dk_live_99999", None, None, START), Ok("pip_99999"));
+    // A search through all keys would take minutes here.
+    let begun = Instant::now();
+    for i in 0..200_000 {
+        let _: Result<&str, Refusal> = keys.judge("dk_live_99998", None, None, START + Duration::from_millis(i));
+        assert_eq!(keys.judge("dk_live_100000", None, None, START), Err(UnknownKey));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+proptest! {
+    #[test]
+    fn no_text_is_too_much(text in any::<String>(), origin in any::<String>()) {
+        let _ = (Keys::parse(&text).is_ok(), mask(&text), domain::parse(&text));
+        let keys = Keys::parse(FILE).unwrap();
+        let allowed = keys.judge("dk_live_shop_1", Some(&origin), Some(&text), START);
+        prop_assert!(allowed.is_ok() || allowed == Err(DomainNotAllowed));
+    }
+}
