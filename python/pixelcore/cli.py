@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -75,7 +76,7 @@ def serve(bind: str, workers: int, kafka: tuple[str, ...], **flags: str | None) 
     if not colon or not port.isdigit() or not 0 < int(port) < 65536:
         raise click.BadParameter(f"{bind!r} is not HOST:PORT", param_hint="--bind")
     chosen = load(flags, kafka)
-    check(chosen)
+    try_settings(chosen)
     # Granian takes a while to import, which --help and a wrong setting need not wait for.
     from granian import Granian
     from granian.constants import Interfaces, Loops
@@ -100,7 +101,7 @@ def serve(bind: str, workers: int, kafka: tuple[str, ...], **flags: str | None) 
     server.serve()
 
 
-def check(chosen: settings.Settings) -> None:
+def try_settings(chosen: settings.Settings) -> None:
     """Try what can be tried before a server starts."""
     try:
         chosen.data_dir.mkdir(parents=True, exist_ok=True)
@@ -178,7 +179,7 @@ def forward(follow: bool, kafka: tuple[str, ...], **flags: str | None) -> None:
     log.configure(chosen)
     if not chosen.ships:
         raise click.ClickException("PIXELCORE_KAFKA_BOOTSTRAP_SERVERS: is not set")
-    check(chosen)
+    try_settings(chosen)
     from .forwarder import Forwarder
 
     # An event, not an exception: one that is raised within a thread's join makes the thread look dead.
@@ -192,3 +193,24 @@ def forward(follow: bool, kafka: tuple[str, ...], **flags: str | None) -> None:
     forwarder.stop(chosen.drain_seconds)
     if not (follow or forwarder.finished):
         raise click.ClickException("not everything was shipped: see the log")
+
+
+@main.command()
+@click.option(
+    "--timeout", default=10.0, show_default=True, type=click.FloatRange(1, 300), help="Seconds that a step may take."
+)
+@setting_flags("data_dir", "journal_max_bytes", "rejected_max_bytes", "topic", "checkpoint_topic", "delivery")
+@kafka_flag
+def check(timeout: float, kafka: tuple[str, ...], **flags: str | None) -> None:
+    """Try disk, brokers, topics, rights, transactions and clock. Exits 1 when something will not work."""
+    try:
+        chosen = load(flags, kafka)
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(2) from None
+    from . import check as checking
+
+    # Whatever the clients complain of is in the findings.
+    logging.disable()
+    if not checking.run(chosen, timeout):
+        raise SystemExit(1)

@@ -74,14 +74,21 @@ def free_port() -> int:
 
 
 class Broker:
-    """A broker with its data in ``directory``; after `stop` or `kill` it starts again on the same ports and data."""
+    """A broker with its data in ``directory``; after `stop` or `kill` it starts again on the same ports and data.
 
-    def __init__(self, directory: Path, properties: Mapping[str, str] | None = None) -> None:
+    ``protocols`` names further listeners by their security protocol, such as ``SASL_PLAINTEXT``, whose addresses are in
+    ``addresses``; what else they need is in ``properties``, which count from the first start on.
+    """
+
+    def __init__(
+        self, directory: Path, properties: Mapping[str, str] | None = None, protocols: tuple[str, ...] = ()
+    ) -> None:
         self.directory = directory
         self.port = free_port()
         self.controller_port = free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
-        self._extra = dict(properties or {})
+        self.addresses = {"PLAINTEXT": self.bootstrap} | {name: f"127.0.0.1:{free_port()}" for name in protocols}
+        self.properties = dict(properties or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -141,13 +148,17 @@ class Broker:
         if path.exists():
             return path
         self.directory.mkdir(parents=True, exist_ok=True)
+        listeners = ",".join(f"{protocol}://{address}" for protocol, address in self.addresses.items())
         properties = {
             "process.roles": "broker,controller",
             "node.id": "1",
             "controller.quorum.voters": f"1@127.0.0.1:{self.controller_port}",
             "controller.listener.names": "CONTROLLER",
-            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{self.controller_port}",
-            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
+            "listeners": f"{listeners},CONTROLLER://127.0.0.1:{self.controller_port}",
+            "advertised.listeners": listeners,
+            "listener.security.protocol.map": ",".join(
+                ["CONTROLLER:PLAINTEXT", *(f"{name}:{name}" for name in self.addresses)]
+            ),
             "log.dirs": str(self.directory / "data"),
             "auto.create.topics.enable": "false",
             "group.initial.rebalance.delay.ms": "0",
@@ -160,7 +171,7 @@ class Broker:
             properties[f"{topic}.num.partitions"] = "4"
         for topic in ("transaction.state.log", "share.coordinator.state.topic"):
             properties[f"{topic}.min.isr"] = "1"
-        properties.update(self._extra)
+        properties.update(self.properties)
         draft = path.with_suffix(".draft")
         draft.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
         tool = ("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(draft), "--ignore-formatted")

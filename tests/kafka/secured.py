@@ -1,0 +1,106 @@
+"""A broker with rights, and the topics that tests of ``pixelcore check`` speak of.
+
+On its plain listener everybody may do everything, on the one with SASL each user has all the rights that a gateway
+needs but the one that it is named for, and the one with TLS advertises an address of nowhere.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from confluent_kafka import Producer
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
+from confluent_kafka.cimpl import NewTopic
+
+from tests.kafka.broker import Broker, kafka_jars
+
+TOPIC, GROUP, TRANSACTIONS = ResourceType.TOPIC, ResourceType.GROUP, ResourceType.TRANSACTIONAL_ID
+RIGHTS = {
+    "describe": (TOPIC, "*", AclOperation.DESCRIBE),
+    "configs": (TOPIC, "*", AclOperation.DESCRIBE_CONFIGS),
+    "write": (TOPIC, "events", AclOperation.WRITE),
+    "checkpoint": (TOPIC, "checkpoints", AclOperation.WRITE),
+    "read": (TOPIC, "checkpoints", AclOperation.READ),
+    "create": (TOPIC, "missing", AclOperation.CREATE),
+    "group": (GROUP, "pixelcore", AclOperation.DESCRIBE),
+    "transactions": (TRANSACTIONS, "pixelcore-", AclOperation.WRITE),
+}
+# Nobody needs to see configurations, and whoever may write may describe.
+FRUGAL = ("write", "checkpoint", "read", "group", "transactions")
+USERS = {"gateway": tuple(RIGHTS), "frugal": FRUGAL, "nobody": ()} | {
+    f"no_{lacking}": tuple(name for name in RIGHTS if name != lacking) for lacking in RIGHTS
+}
+
+
+def properties(directory: Path) -> dict[str, str]:
+    """A broker that knows users, and has a certificate that nobody trusts."""
+    keystore = directory / "keystore.p12"
+    keytool = ["keytool", "-genkeypair", "-keyalg", "EC", "-dname", "CN=localhost", "-storetype", "PKCS12"]
+    subprocess.run([*keytool, "-keystore", keystore, "-storepass", "secret"], check=True, capture_output=True)
+    users = " ".join(f'user_{user}="{user}-secret"' for user in USERS)
+    plain = "org.apache.kafka.common.security.plain.PlainLoginModule"
+    return {
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": "User:ANONYMOUS",  # everybody on a listener without SASL
+        "sasl.enabled.mechanisms": "PLAIN",
+        "listener.name.sasl_plaintext.plain.sasl.jaas.config": f"{plain} required {users};",
+        "ssl.keystore.location": str(keystore),
+        "ssl.keystore.password": "secret",
+        "ssl.keystore.type": "PKCS12",
+    }
+
+
+def binding(user: str, right: str) -> AclBinding:
+    kind, name, operation = RIGHTS[right]
+    pattern = ResourcePatternType.PREFIXED if kind == TRANSACTIONS else ResourcePatternType.LITERAL
+    return AclBinding(kind, name, pattern, f"User:{user}", "*", operation, AclPermissionType.ALLOW)
+
+
+@contextmanager
+def secured_broker(directory: Path) -> Iterator[Broker]:
+    """The broker, running."""
+    kafka_jars()
+    started = Broker(directory / "kafka", properties(directory), ("SASL_PLAINTEXT", "SSL"))
+    listeners = started.addresses | {"SSL": "kafka.invalid:9093"}
+    started.properties["advertised.listeners"] = ",".join(f"{name}://{there}" for name, there in listeners.items())
+    with started:
+        admin = AdminClient({"bootstrap.servers": started.bootstrap})
+        compact = {"cleanup.policy": "compact"}
+        topics = [
+            NewTopic("events", 3),
+            NewTopic("checkpoints", 1, config=compact),
+            NewTopic("compacted-events", 1, config=compact),
+            NewTopic("understaffed-events", 1, config={"min.insync.replicas": "2"}),
+            NewTopic("forgetful-checkpoints", 1),
+            NewTopic("half-forgetful-checkpoints", 1, config={"cleanup.policy": "compact,delete"}),
+            NewTopic("wide-checkpoints", 3, config=compact),
+            NewTopic("future-checkpoints", 1, config=compact),
+        ]
+        acls = [binding(user, right) for user, rights in USERS.items() for right in rights]
+        for future in [*admin.create_acls(acls).values(), *admin.create_topics(topics).values()]:
+            future.result(30)
+        producer = Producer({"bootstrap.servers": started.bootstrap})
+        producer.produce("future-checkpoints", b"{}", b"another", timestamp=int((time.time() + 1800) * 1000))
+        assert producer.flush(30) == 0
+        yield started
+
+
+def signed_in(broker: Broker, user: str, password: str | None = None) -> dict[str, str]:
+    return {
+        "PIXELCORE_KAFKA_BOOTSTRAP_SERVERS": broker.addresses["SASL_PLAINTEXT"],
+        "PIXELCORE_KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+        "PIXELCORE_KAFKA_SASL_MECHANISMS": "PLAIN",
+        "PIXELCORE_KAFKA_SASL_USERNAME": user,
+        "PIXELCORE_KAFKA_SASL_PASSWORD": password or f"{user}-secret",
+    }
