@@ -47,7 +47,7 @@ clean:
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	touch $@
 
-.venv/system-test.stamp: .venv/system-run.stamp
+.venv/system-test.stamp: .venv/system-run.stamp tests/system_packages.sh
 	sh tests/system_packages.sh test
 	touch $@
 

@@ -21,6 +21,8 @@ test)
     command -v java >/dev/null 2>&1 || need java
     command -v mvn >/dev/null 2>&1 || need maven
     command -v chromium >/dev/null 2>&1 || need chromium
+    command -v systemd-analyze >/dev/null 2>&1 || need systemd
+    command -v nginx >/dev/null 2>&1 || [ -x /usr/sbin/nginx ] || need nginx
     ;;
 *)
     echo "$usage" >&2
@@ -51,5 +53,12 @@ for name in $missing; do
     *) packages="$packages $name" ;;
     esac
 done
+# Debian starts the servers that it installs, unless this file says no. The tests start their own.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+fi
 # shellcheck disable=SC2086 # a list of words
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null
