@@ -33,7 +33,7 @@ fmt: .venv/dev.stamp
 	$(BIN)/ruff format $(PY)
 	cargo fmt --all
 
-bench: .venv/dev.stamp .kafka/lib  ## the parser against its rivals, and the whole way
+bench: .venv/bench.stamp .kafka/lib  ## the parser against its rivals, and the whole way
 	$(BIN)/pytest benches/test_parser.py --benchmark-only --benchmark-json=.benchmarks/parser.json
 	$(BIN)/python -m benches.report .benchmarks/parser.json
 	$(BIN)/python -m benches.whole_way --kafka
@@ -57,6 +57,11 @@ clean:
 
 .venv/dev.stamp: .venv/run.stamp .venv/system-test.stamp
 	$(BIN)/pip install --quiet --disable-pip-version-check --group dev
+	touch $@
+
+.venv/bench.stamp: .venv/dev.stamp
+	sh tests/system_packages.sh bench
+	$(BIN)/pip install --quiet --disable-pip-version-check --group peers
 	touch $@
 
 # Where Java or Maven is missing, the tests say so: they fail in CI, and elsewhere skip what needs Kafka.

@@ -5,6 +5,7 @@ Requests are bytes made before the clock starts. Every answer is checked for its
 more would cost more than the request.
 
     python -m benches.driver --port 8000 --requests 50000
+    python -m benches.driver --port 8000 --requests 50000 --rate 5000    on a schedule, and how late the answers were
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import select
 import socket
 import sys
 import time
-from contextlib import closing
+from collections import deque
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -49,11 +51,17 @@ HEADERS: Final = (
 
 @dataclass(frozen=True)
 class Load:
-    """What a round was: ``cpu`` is the driver's own, to see whether it was the bottleneck."""
+    """What a round was: ``cpu`` is the driver's own, to see whether it was the bottleneck.
+
+    ``latency`` is seconds from when a request was due to its answer, ``lag`` seconds from then to when it was sent;
+    both are empty without a rate.
+    """
 
     answered: int
     seconds: float
     cpu: float
+    latency: list[float]
+    lag: list[float]
 
 
 def target(person: int) -> str:
@@ -64,15 +72,16 @@ def target(person: int) -> str:
     )
 
 
-def request(person: int) -> bytes:
+def request(person: int, mid: str = "") -> bytes:
     """One request as it goes over the wire."""
-    return "\r\n".join((f"GET {target(person)} HTTP/1.1", *HEADERS, "", "")).encode()
+    return "\r\n".join((f"GET {target(person)}{mid and f'&mid={mid}'} HTTP/1.1", *HEADERS, "", "")).encode()
 
 
 class Connections:
     """Keep-alive connections that each wait for one answer at a time."""
 
-    def __init__(self, port: int, count: int) -> None:
+    def __init__(self, port: int, count: int, gif: bytes = GIF) -> None:
+        self.gif = gif
         self.sockets: dict[int, socket.socket] = {}
         self.partial: dict[int, bytes] = {}
         self.poller = select.epoll()
@@ -82,6 +91,10 @@ class Connections:
             self.sockets[connection.fileno()] = connection
             self.partial[connection.fileno()] = b""
             self.poller.register(connection.fileno(), select.EPOLLIN)
+
+    def ready(self, seconds: float) -> bool:
+        """Wait so long at most, to the microsecond, for a part of an answer; epoll's own timeout is milliseconds."""
+        return bool(select.select([self.poller], [], [], max(0.0, seconds))[0])
 
     def answered(self, patience: float) -> list[socket.socket]:
         """The connections whose answer is complete now; waits for at least a part of one."""
@@ -95,7 +108,7 @@ class Connections:
             if not received:
                 raise ConnectionError("the server closed a connection")
             answer = self.partial[number] + received
-            if not answer.endswith(GIF):
+            if not answer.endswith(self.gif):
                 self.partial[number] = answer
                 continue
             if not answer.startswith(b"HTTP/1.1 200 "):
@@ -111,23 +124,59 @@ class Connections:
             connection.close()
 
 
-def drive(port: int, count: int, connections: int = 64, patience: float = 30.0) -> Load:
+def drive(pool: Connections, count: int, patience: float = 30.0) -> Load:
     """Send ``count`` requests and wait for all answers. Raises when one is wrong or late."""
     requests = [request(person) for person in range(PEOPLE)]
-    pool = Connections(port, min(connections, count))
-    with closing(pool):
-        began, cpu_began = time.perf_counter(), time.process_time()
-        sent = answered = 0
-        free = list(pool.sockets.values())
-        while True:
-            for connection in free[: count - sent]:
-                connection.sendall(requests[sent % PEOPLE])
-                sent += 1
-            if answered == count:
-                break
-            free = pool.answered(patience)
-            answered += len(free)
-        return Load(answered, time.perf_counter() - began, time.process_time() - cpu_began)
+    began, cpu_began = time.monotonic(), time.process_time()
+    sent = answered = 0
+    free = list(pool.sockets.values())
+    while True:
+        for connection in free[: count - sent]:
+            connection.sendall(requests[sent % PEOPLE])
+            sent += 1
+        if answered == count:
+            break
+        free = pool.answered(patience)
+        answered += len(free)
+    return Load(answered, time.monotonic() - began, time.process_time() - cpu_began, [], [])
+
+
+def drive_at(pool: Connections, count: int, rate: float, stamped: bool, patience: float = 30.0) -> Load:
+    """The same on a schedule of ``rate`` requests a second, which no late answer holds up.
+
+    A request that finds no free connection waits for one, and its clock runs from when it was due: a stall of the server
+    counts for all requests that fell into it. ``stamped`` gives each the time when it was due, in nanoseconds of the
+    monotonic clock, as its ``mid``.
+    """
+    requests = [request(person) for person in range(PEOPLE)]
+    load = Load(count, 0.0, 0.0, [], [])
+    due_of: dict[int, float] = {}
+    free = deque(pool.sockets.values())
+    began, cpu_began = time.monotonic(), time.process_time()
+    sent = 0
+    while len(load.latency) < count:
+        while free and sent < count and (due := began + sent / rate) <= (now := time.monotonic()):
+            connection = free.popleft()
+            due_of[connection.fileno()] = due
+            connection.sendall(request(sent, str(int(due * 1e9))) if stamped else requests[sent % PEOPLE])
+            load.lag.append(now - due)
+            sent += 1
+        waits_for_answer = not free or sent == count
+        if not pool.ready(patience if waits_for_answer else began + sent / rate - time.monotonic()):
+            if waits_for_answer:
+                raise TimeoutError(f"no answer for {patience} s")
+            continue
+        for connection in pool.answered(patience):
+            load.latency.append(time.monotonic() - due_of.pop(connection.fileno()))
+            free.append(connection)
+    return Load(count, time.monotonic() - began, time.process_time() - cpu_began, load.latency, load.lag)
+
+
+def hold(hold: bool) -> None:
+    """Let whoever started this process look at the server before it goes on."""
+    if hold:
+        print("holding", flush=True)
+        sys.stdin.readline()
 
 
 def main() -> int:
@@ -136,11 +185,28 @@ def main() -> int:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--requests", type=int, default=50_000)
     parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--rate", type=float, help="requests a second, on a schedule; default: as answers come")
+    parser.add_argument("--stamped", action="store_true", help="with --rate: mid is the time when a request was due")
     parser.add_argument("--core", type=int, help="the CPU core to stay on")
+    parser.add_argument(
+        "--hold", action="store_true", help="wait for a line on stdin once connected, and before leaving"
+    )
+    parser.add_argument("--gif", type=bytes.fromhex, default=GIF, help="what answers end with, in hexadecimal")
     arguments = parser.parse_args()
     if arguments.core is not None:
         os.sched_setaffinity(0, {arguments.core})
-    print(json.dumps(asdict(drive(arguments.port, arguments.requests, arguments.connections))))
+    count = arguments.requests
+    with closing(Connections(arguments.port, min(arguments.connections, count), arguments.gif)) as pool:
+        hold(arguments.hold)
+        if arguments.rate:
+            # A broker on the same core must not make it late: that would count as the server's latency.
+            with suppress(PermissionError):
+                os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+            load = drive_at(pool, count, arguments.rate, arguments.stamped)
+        else:
+            load = drive(pool, count)
+        print(json.dumps(asdict(load)), flush=True)
+        hold(arguments.hold)
     return 0
 
 

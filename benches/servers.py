@@ -1,4 +1,4 @@
-"""A Granian server with one worker on one core, and what its processes have cost so far."""
+"""A server with one worker on one core, Granian unless told otherwise, and what its processes have cost so far."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -23,7 +23,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 TICK: Final = 1 / os.sysconf("SC_CLK_TCK")
 START_SECONDS: Final = 30.0
 
-# The same for every contender. Granian chooses uvloop by itself where it is installed; here a missing one is an error.
+# The same for bare and pixelcore. Granian chooses uvloop itself where it is installed; here a missing one is an error.
 FLAGS: Final = ("--interface", "rsgi", "--loop", "uvloop", "--workers", "1", "--no-ws", "--log-level", "warning")
 
 
@@ -60,7 +60,11 @@ def free_port() -> int:
 
 @dataclass
 class Server:
-    """``name`` is what the report calls it; ``data`` is where its journal is, None for one that keeps nothing."""
+    """``name`` is what the report calls it; ``data`` is where its journal is, None for one that keeps nothing.
+
+    Granian serves ``app`` unless there is a ``command``, in which ``{port}`` stands for the port; it is also in its
+    environment as ``PORT``. ``gif`` is what answers end with.
+    """
 
     name: str
     app: str
@@ -69,12 +73,18 @@ class Server:
     data: Path | None = None
     core: int | None = None
     answered: int = 0
+    command: Sequence[str] = ()
+    gif: bytes = GIF
 
     def __enter__(self) -> Self:
         self.port = free_port()
         # Settings of the shell that this runs in would make the figures somebody else's.
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PIXELCORE_", "GRANIAN_"))}
-        command = [sys.executable, "-m", "granian", *FLAGS, "--port", str(self.port), self.app]
+        if self.command:
+            command = [part.replace("{port}", str(self.port)) for part in self.command]
+            inherited["PORT"] = str(self.port)
+        else:
+            command = [sys.executable, "-m", "granian", *FLAGS, "--port", str(self.port), self.app]
         ours = os.sched_getaffinity(0)
         try:
             if self.core is not None:
@@ -130,7 +140,7 @@ class Server:
         response = connection.getresponse()
         body = response.read()
         connection.close()
-        if response.status != 200 or body != GIF:
+        if response.status != 200 or body != self.gif:
             raise RuntimeError(f"{self.name} answered {response.status}, {len(body)} bytes, no GIF:\n{self.tail()}")
         self.answered += 1
         return {name.lower(): value for name, value in response.getheaders() if name.lower() != "date"}

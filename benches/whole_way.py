@@ -1,8 +1,9 @@
-"""CPU time of one request on its whole way, HTTP parsing, journal and shipping included, against a bare Granian.
+"""CPU time of one request on its whole way, HTTP parsing, journal and shipping included, against a bare Granian's.
 
-    python -m benches.whole_way                  bare, and pixelcore with its journal as the destination
-    python -m benches.whole_way --kafka          also exactly-once to a broker of its own (tests/kafka)
+    python -m benches.whole_way                  bare, nginx, and pixelcore with its journal as the destination
+    python -m benches.whole_way --kafka          also what ships, pixelcore and peers, to its own broker (tests/kafka)
     python -m benches.whole_way --bootstrap H:P  the same with a broker that runs already
+    python -m benches.whole_way --peers go,axum  not all of benches/peers
 
 CPU time rather than throughput, because it does not depend on how well the driver keeps up and can be compared on a
 busy machine. Servers stay on core 0, the driver (and a broker that this starts) on core 1. Rounds are interleaved, so
@@ -20,14 +21,17 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import uuid
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final
 
+from benches import goals
+from benches.contenders import Contender, Cores, Figures, contenders, peers_of, taking_part
+from benches.goals import BARE
+from benches.receipts import check_journal, check_topic
 from benches.servers import ROOT, Server
 
 SERVER_CORE: Final = 0
@@ -35,24 +39,11 @@ DRIVER_CORE: Final = 1
 WARM_UP: Final = 0.2
 """Share of a round that each server answers before the first one that counts."""
 
-PEER: Final = "benches.peers.bare:app"
-APP = "pixelcore.app:app"
-
-BARE: Final = "bare"
-JOURNAL: Final = "pixelcore, journal only"
-EXACTLY_ONCE: Final = "pixelcore, exactly-once"
+UNALIKE: Final = {"server", "connection"}
+"""Headers that say which server it is, and what HTTP/1.1 says anyway."""
 
 
-@dataclass
-class Figures:
-    """What the rounds gave for one server: microseconds of CPU a request, and requests a second."""
-
-    cpu: list[float] = field(default_factory=list)
-    rate: list[float] = field(default_factory=list)
-    driver_busy: list[float] = field(default_factory=list)
-
-
-def cores() -> tuple[int | None, int | None]:
+def cores() -> Cores:
     """The server's and the driver's core; none where there is no second one."""
     usable = os.sched_getaffinity(0)
     return (SERVER_CORE, DRIVER_CORE) if {SERVER_CORE, DRIVER_CORE} <= usable else (None, None)
@@ -73,74 +64,64 @@ def broker(arguments: argparse.Namespace, directory: Path, core: int | None) -> 
         yield started.bootstrap
 
 
-def contenders(directory: Path, core: int | None, bootstrap: str | None, topic: str) -> list[Server]:
-    """The servers, not yet started."""
+@contextmanager
+def started(contender: Contender, bootstrap: str | None) -> Iterator[None]:
+    """A contender that runs, with its topic made: a default of some broker's would give them different partitions."""
+    if contender.topic and bootstrap:
+        from tests.kafka.topics import create
 
-    def server(name: str, app: str, **settings: str) -> Server:
-        data = directory / name.replace(", ", "-").replace(" ", "-") if settings else None
-        return Server(name, app, directory / f"{name}.log", settings | {"PIXELCORE_DATA_DIR": str(data)}, data, core)
-
-    # What is shipped is deleted; it has to stay until it is counted.
-    found = [server(BARE, PEER), server(JOURNAL, APP, PIXELCORE_JOURNAL_RETAIN="1h")]
-    if bootstrap:
-        kafka = {"PIXELCORE_KAFKA_BOOTSTRAP_SERVERS": bootstrap, "PIXELCORE_TOPIC": topic}
-        found.append(server(EXACTLY_ONCE, APP, PIXELCORE_JOURNAL_RETAIN="1h", **kafka))
-    return found
+        create(bootstrap, contender.topic)
+    with contender.server, contender.forwarder or nullcontext():
+        yield
 
 
-def drive(server: Server, requests: int, connections: int, core: int | None, figures: Figures | None) -> None:
+def drive(contender: Contender, requests: int, connections: int, core: int | None) -> Figures:
     """One round against one server, in a driver of its own."""
-    command = [sys.executable, "-m", "benches.driver", "--port", str(server.port)]
+    server, forwarder = contender.server, contender.forwarder
+    command = [sys.executable, "-m", "benches.driver", "--port", str(server.port), "--gif", server.gif.hex()]
     command += ["--requests", str(requests), "--connections", str(connections)]
     if core is not None:
         command += ["--core", str(core)]
+    shipping = forwarder.settled_cpu() if forwarder else 0.0
     before = server.settled_cpu()
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"the driver failed against {server.name}:\n{server.tail()}")
     load = json.loads(done.stdout)
+    answered = load["answered"]
+    # First the forwarder: what a server does while it waits for one is the server's, too.
+    shipping = forwarder.settled_cpu() - shipping if forwarder else 0.0
     used = server.settled_cpu() - before
-    server.answered += load["answered"]
-    if figures is not None:
-        figures.cpu.append(used / load["answered"] * 1e6)
-        figures.rate.append(load["answered"] / load["seconds"])
-        figures.driver_busy.append(load["cpu"] / load["seconds"])
+    server.answered += answered
+    return Figures(
+        [used / answered * 1e6],
+        [answered / load["seconds"]],
+        [load["cpu"] / load["seconds"]],
+        [shipping / answered * 1e6] if forwarder else [],
+    )
 
 
-def journaled(directory: Path) -> tuple[int, int]:
-    """Events and rejections in the journals below a data directory."""
-    events = rejections = 0
-    for segment in directory.rglob("*.ndjson"):
-        with segment.open("rb") as lines:
-            for line in lines:
-                if line.startswith(b'{"reason"'):
-                    rejections += 1
-                else:
-                    events += 1
-    return events, rejections
+def check_headers(servers: Sequence[Server]) -> None:
+    """All answer what the first answers, but for their names."""
+    first: dict[str, str] | None = None
+    for server in servers:
+        headers = {name: value for name, value in server.first_answer().items() if name not in UNALIKE}
+        first = first or headers
+        if headers != first:
+            raise RuntimeError(f"{server.name} answers other headers than {servers[0].name}:\n{headers}\n{first}")
 
 
-def check(server: Server, bootstrap: str | None, topic: str) -> None:
-    """Hold a server to its receipts: every GIF it answered is an event in its journal, and in the topic if it ships."""
-    if server.data is None:
-        return
-    events, rejections = journaled(server.data)
-    if (events, rejections) != (server.answered, 0):
-        raise AssertionError(
-            f"{server.name}: {server.answered} answers, but {events} events and {rejections} rejections in its journal"
-        )
-    if server.name == EXACTLY_ONCE and bootstrap:
-        from tests.kafka.topics import IncompleteError, read_committed
-
-        try:
-            shipped = read_committed(bootstrap, topic, timeout=120)
-        except IncompleteError as error:
-            raise RuntimeError(f"{server.name}: {error}:\n{server.tail()}") from error
-        distinct = len({message.mid for message in shipped})
-        if (len(shipped), distinct) != (server.answered, server.answered):
-            raise AssertionError(
-                f"{server.name}: {server.answered} answers, but {len(shipped)} events in its topic, {distinct} distinct"
-            )
+def check(contender: Contender, bootstrap: str | None) -> str | None:
+    """Hold a contender to its receipts: what is wrong with a rival's; raises for pixelcore's."""
+    try:
+        check_journal(contender.server)
+        if contender.topic and bootstrap:
+            check_topic(contender.server, bootstrap, contender.topic)
+    except AssertionError as error:
+        if not contender.rival:
+            raise
+        return str(error)
+    return None
 
 
 def cpu_model() -> str:
@@ -153,43 +134,45 @@ def cpu_model() -> str:
 
 def measure(arguments: argparse.Namespace, directory: Path) -> dict[str, object]:
     """Run the rounds and return what ``--json`` writes."""
-    server_core, driver_core = cores()
-    topic = f"bench-{uuid.uuid4().hex[:12]}"
+    peers, left_out = taking_part(arguments.peers, bool(arguments.kafka or arguments.bootstrap))
+    # Before a broker, whose start leaves this process on one core.
+    server_core, driver_core = pinned = cores()
     with ExitStack() as running:
         bootstrap = running.enter_context(broker(arguments, directory, driver_core))
-        servers = contenders(directory, server_core, bootstrap, topic)
-        for server in servers:
-            running.enter_context(server)
-        expected = servers[0].first_answer()
-        for server in servers[1:]:
-            if (headers := server.first_answer()) != expected:
-                raise RuntimeError(f"{server.name} answers other headers than the peer:\n{headers}\n{expected}")
-        figures = {server.name: Figures() for server in servers}
-        for server in servers:
-            drive(server, max(1, int(arguments.requests * WARM_UP)), arguments.connections, driver_core, None)
+        running_order = contenders(directory, bootstrap, peers, pinned)
+        for contender in running_order:
+            running.enter_context(started(contender, bootstrap))
+        check_headers([contender.server for contender in running_order])
+        for contender in running_order:
+            drive(contender, max(1, int(arguments.requests * WARM_UP)), arguments.connections, driver_core)
         for turn in range(arguments.rounds):
             # Nobody always follows the same one.
-            first = turn % len(servers)
-            for server in servers[first:] + servers[:first]:
-                drive(server, arguments.requests, arguments.connections, driver_core, figures[server.name])
+            first = turn % len(running_order)
+            for contender in running_order[first:] + running_order[:first]:
+                contender.figures += drive(contender, arguments.requests, arguments.connections, driver_core)
             print(f"round {turn + 1} of {arguments.rounds}", file=sys.stderr)
-        for server in servers:
-            server.stop()
-            check(server, bootstrap, topic)
-    packages = ("pixelcore", "granian", "uvloop", "confluent-kafka")
+        for contender in running_order:
+            contender.stop()
+            if reason := check(contender, bootstrap):
+                left_out[contender.server.name] = reason
+    figures = {c.server.name: c.figures for c in running_order if c.server.name not in left_out}
+    versions = {
+        name: importlib.metadata.version(name) for name in ("pixelcore", "granian", "uvloop", "confluent-kafka")
+    }
+    for peer in peers:
+        versions |= peer.versions()
     return {
         "date": datetime.now(timezone.utc).date().isoformat(),
         "cpu": cpu_model(),
         "cores": os.cpu_count(),
         "pinned": server_core is not None,
-        "versions": {
-            "python": platform.python_version(),
-            **{package: importlib.metadata.version(package) for package in packages},
-        },
+        "versions": {"python": platform.python_version(), **versions},
         "requests": arguments.requests,
         "rounds": arguments.rounds,
         "connections": arguments.connections,
         "servers": {name: vars(found) for name, found in figures.items()},
+        "left_out": left_out,
+        "goals": goals.standings({name: found.cpu for name, found in figures.items()}),
     }
 
 
@@ -197,10 +180,13 @@ def report(result: dict[str, object]) -> str:
     """Medians and ratios, for people."""
     versions, servers = result["versions"], result["servers"]
     assert isinstance(versions, dict)
+    left_out, standings = result["left_out"], result["goals"]
     assert isinstance(servers, dict)
+    assert isinstance(left_out, dict)
+    assert isinstance(standings, list)
     lines = [
         f"{result['date']}, {result['cpu']}, {result['cores']} cores{'' if result['pinned'] else ', not pinned'}",
-        ", ".join(f"{package} {version}" for package, version in versions.items()),
+        textwrap.fill(", ".join(f"{package} {version}" for package, version in versions.items()), 120),
         f"{result['rounds']} rounds of {result['requests']} requests, {result['connections']} connections",
         "",
         f"{'':26}{'CPU us/request':>15}{'lowest-highest':>18}{'to bare':>9}{'requests/s':>12}{'server, driver':>17}",
@@ -213,6 +199,10 @@ def report(result: dict[str, object]) -> str:
         # A server that is not kept busy wakes up for fewer requests at a time, and each then costs more.
         shares = f"{cpu * rate / 1e6:.0%}, {busy:.0%}"
         lines.append(f"{name:26}{cpu:15.1f}{extent:>18}{cpu / floor:8.2f}x{rate:12,.0f}{shares:>17}")
+        if found["forwarder_cpu"]:
+            lines.append(f"{'  its forwarder':26}{statistics.median(found['forwarder_cpu']):15.1f}")
+    lines += [f"{name} is left out: {reason}" for name, reason in left_out.items()]
+    lines += ["", *goals.lines(standings)]
     return "\n".join(lines)
 
 
@@ -222,6 +212,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=50_000, help="per server and round; CPU ticks are 10 ms")
     parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument(
+        "--peers", type=peers_of, default="all", metavar="all|none|NAME,NAME", help="rivals that take part"
+    )
     target = parser.add_mutually_exclusive_group()
     target.add_argument("--bootstrap", metavar="HOST:PORT", help="a broker to ship to")
     target.add_argument("--kafka", action="store_true", help="start a broker to ship to")

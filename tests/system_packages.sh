@@ -1,9 +1,10 @@
 #!/bin/sh
-# Installs the system packages that are missing: for running pixelcore from source (run), or for its tests too (test).
+# Installs the system packages that are missing: for running pixelcore from source (run), for its tests too (test), or
+# for a rival of its benchmark (bench).
 # Says nothing when nothing is missing. Where it may not install, it says what is missing, and is no obstacle itself.
 set -eu
 
-usage="usage: system_packages.sh run|test"
+usage="usage: system_packages.sh run|test|bench"
 wanted=${1:?$usage}
 
 missing=
@@ -23,6 +24,10 @@ test)
     command -v chromium >/dev/null 2>&1 || need chromium
     command -v systemd-analyze >/dev/null 2>&1 || need systemd
     command -v nginx >/dev/null 2>&1 || [ -x /usr/sbin/nginx ] || need nginx
+    ;;
+bench)
+    # Debian's Go is too old for franz-go, and its Rust for pixelcore.
+    command -v nginx >/dev/null 2>&1 || [ -x /usr/sbin/nginx ] || need nginx-light
     ;;
 *)
     echo "$usage" >&2
