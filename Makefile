@@ -5,7 +5,7 @@ BIN := .venv/bin
 SOURCES := pyproject.toml Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
 PY := python tests benches
 
-.PHONY: run test test-rust test-python lint types fmt bench clean
+.PHONY: run test test-rust test-python lint types fmt bench bench-report clean
 
 run: .venv/run.stamp  ## build, and serve on :8080 without Kafka
 	$(BIN)/pixelcore serve --bind $(BIND)
@@ -33,10 +33,11 @@ fmt: .venv/dev.stamp
 	$(BIN)/ruff format $(PY)
 	cargo fmt --all
 
-bench: .venv/bench.stamp .kafka/lib  ## the parser against its rivals, and the whole way
-	$(BIN)/pytest benches/test_parser.py --benchmark-only --benchmark-json=.benchmarks/parser.json
-	$(BIN)/python -m benches.report .benchmarks/parser.json
-	$(BIN)/python -m benches.whole_way --kafka
+bench: .venv/bench.stamp .kafka/lib  ## all measurements, held to their goals, into benches/results
+	$(BIN)/python -m benches
+
+bench-report: .venv/dev.stamp  ## benches/REPORT.md and its plots, from the newest of benches/results
+	$(BIN)/python -m benches.page
 
 clean:
 	rm -rf .venv target .kafka .benchmarks dist
@@ -60,7 +61,6 @@ clean:
 	touch $@
 
 .venv/bench.stamp: .venv/dev.stamp
-	sh tests/system_packages.sh bench
 	$(BIN)/pip install --quiet --disable-pip-version-check --group peers
 	touch $@
 

@@ -1,1 +1,1 @@
-"""Benchmarks: the parser alone (``test_parser.py``) and a request's whole way (``whole_way.py``). See README.md."""
+"""Benchmarks, each with its goals: ``python -m benches`` (``parts.py``) runs all of them. See README.md."""

@@ -1,12 +1,13 @@
-"""The three queries that the parser is timed on.
+"""The queries that the parser is timed on: three ordinary ones, and 8 kB of what might be costly.
 
-Each carries ``mid`` and ``ts``, so that an event depends on its input alone and the outputs of all contenders can be
+Each ordinary one carries ``mid`` and ``ts``, so that an event depends on its input alone and the outputs of all contenders can be
 compared whole. They stay inside pixelcore's default limits, and hold nothing that one of the rivals is known to read
 wrongly (fast-query-parsers decodes a name before it splits at ``=``), because only equal work can be compared.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 KEY: Final = "wk=dk_live_abc123"
@@ -72,3 +73,37 @@ ESCAPES: Final = "&".join(
 """A survey of seventy flat answers, each with escapes or ``+``: 1.8 kB. It is the decoding and escaping that costs."""
 
 QUERIES: Final = {"email": EMAIL, "items": ITEMS, "escapes": ESCAPES}
+
+LENGTH: Final = 8192
+"""The longest query by default."""
+
+_EVENT: Final = f"{KEY}&e=Flood&{IDENTITY}&"
+
+
+def _repeated(piece: str, start: str = _EVENT) -> str:
+    """``piece`` again and again, as long as a query may be."""
+    return (start + piece * LENGTH)[:LENGTH]
+
+
+def _numbered(template: str, numbers: Sequence[int]) -> str:
+    """A parameter or two for each number ``{0}``; ``{1}`` is what makes them as long as a query may be."""
+    room = LENGTH - len(_EVENT) - sum(len(template.format(number, "")) + 1 for number in numbers)
+    padding = "x" * (room // len(numbers) // template.count("{1}"))
+    return _EVENT + "&".join(template.format(number, padding) for number in numbers)
+
+
+ADVERSARIAL: Final[dict[str, tuple[str, str | None]]] = {
+    "turns": (_repeated("p.a&p.b&"), "too_many_parameters"),
+    "empty": (_repeated("&"), None),
+    "dots": (_repeated(".", f"{_EVENT}p."), "too_deep"),
+    "percents": (_repeated("%", f"{_EVENT}p.a="), None),
+    "controls": (_repeated("%01", f"{_EVENT}p.a="), None),
+    "not UTF-8": (_repeated("%FF", f"{_EVENT}p.a="), None),
+    "values and members": (_numbered("p.a={0}{1}&p.a.b={0}{1}", range(120)), None),
+    "one name": (_numbered("p.a={0}{1}", range(250)), None),
+    "distinct names": (_numbered("p.{1}{0:03}=x", range(250)), None),
+    "distinct deep paths": (_numbered("p.{0:03}" + ".a" * 27 + "={1}", range(128)), None),
+    "one deep path": (_numbered("p" + ".a" * 28 + ".{0}={1}", range(128)), None),
+    "indices backwards": (_numbered("p.x.{0}.{1}=x", range(249, -1, -1)), None),
+}
+"""Queries of about 8 kB within pixelcore's default limits, and what they are rejected for, if they are."""

@@ -1,9 +1,8 @@
-"""``pixelcore.event`` and ``pixelcore.nest`` against what one would write today.
+"""``pixelcore.event``, ``nest`` and ``pairs`` against what one would write today, and on queries made to be costly.
 
-    pytest benches/test_parser.py --benchmark-only --benchmark-json=parser.json
-    python -m benches.report parser.json
+    pytest benches/test_parser.py --benchmark-only
 
-Nothing is timed before its output equals pixelcore's: a contender that does less work is no contender. No assertion
+`benches.parser` runs this and holds it to the goals. Nothing is timed before its output equals pixelcore's: a contender that does less work is no contender. No assertion
 is about time.
 """
 
@@ -19,7 +18,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benches import rivals
 from benches.driver import CHROME
-from benches.queries import QUERIES
+from benches.queries import ADVERSARIAL, LENGTH, QUERIES
 
 REQUEST: Final[dict[str, object]] = {
     "ip": "203.0.113.7",
@@ -42,17 +41,22 @@ NESTS: Final[dict[str, Callable[..., bytes]]] = {
     "fast-query-parsers+orjson": rivals.fqp_orjson_nest,
 }
 
+PAIRS: Final[dict[str, Callable[[str], list[tuple[str, str]]]]] = {
+    "pixelcore": pixelcore.pairs,
+    "urllib": rivals.standard_pairs,
+    "fast-query-parsers": rivals.fast_pairs,
+}
+
 
 def ordered(text: bytes) -> object:
     """Parsed JSON that equals another only if the order of members does too; the contract fixes it."""
     return json.loads(text, object_pairs_hook=lambda members: ("object", *members))
 
 
-def note(benchmark: BenchmarkFixture, group: str, contender: str, query: str) -> None:
-    """Say in the result what was timed, for `benches.report`."""
+def note(benchmark: BenchmarkFixture, group: str, contender: str, query: str, text: str) -> None:
+    """Say in the result what was timed, for `benches.parser`."""
     benchmark.group = f"{group} {query}"
-    about = {"function": group, "contender": contender, "query": query, "query_bytes": len(QUERIES[query])}
-    benchmark.extra_info.update(about, pixelcore=pixelcore.__version__)
+    benchmark.extra_info.update(function=group, contender=contender, query=query, query_bytes=len(text))
 
 
 @pytest.mark.parametrize("query", QUERIES)
@@ -62,7 +66,7 @@ def test_event(benchmark: BenchmarkFixture, contender: str, query: str) -> None:
     event, text = EVENTS[contender], QUERIES[query]
     expected = ordered(pixelcore.event("track", text, **REQUEST))  # type: ignore[arg-type]
     assert ordered(event("track", text, **REQUEST)) == expected
-    note(benchmark, "event", contender, query)
+    note(benchmark, "event", contender, query, text)
     benchmark(event, "track", text, **REQUEST)
 
 
@@ -72,5 +76,33 @@ def test_nest(benchmark: BenchmarkFixture, contender: str, query: str) -> None:
     """The properties alone: parse, nest, serialise."""
     nest, text = NESTS[contender], QUERIES[query]
     assert ordered(nest(text)) == ordered(pixelcore.nest(text))
-    note(benchmark, "nest", contender, query)
+    note(benchmark, "nest", contender, query, text)
     benchmark(nest, text)
+
+
+@pytest.mark.parametrize("query", QUERIES)
+@pytest.mark.parametrize("contender", PAIRS)
+def test_pairs(benchmark: BenchmarkFixture, contender: str, query: str) -> None:
+    """The bare parser."""
+    pairs, text = PAIRS[contender], QUERIES[query]
+    assert pairs(text) == pixelcore.pairs(text)
+    note(benchmark, "pairs", contender, query, text)
+    benchmark(pairs, text)
+
+
+@pytest.mark.parametrize("query", ADVERSARIAL)
+def test_adversarial(benchmark: BenchmarkFixture, query: str) -> None:
+    """8 kB of what might be costly, to an event or to its rejection."""
+
+    def outcome(text: str) -> str | None:
+        try:
+            pixelcore.event("track", text, **REQUEST)  # type: ignore[arg-type]
+        except pixelcore.Rejected as rejected:
+            return rejected.reason
+        return None
+
+    text, expected = ADVERSARIAL[query]
+    assert 0.9 * LENGTH < len(text) <= LENGTH
+    assert outcome(text) == expected
+    note(benchmark, "adversarial", "pixelcore", query, text)
+    benchmark(outcome, text)

@@ -1,10 +1,9 @@
 #!/bin/sh
-# Installs the system packages that are missing: for running pixelcore from source (run), for its tests too (test), or
-# for a rival of its benchmark (bench).
+# Installs the system packages that are missing: for running pixelcore from source (run), or for its tests too (test).
 # Says nothing when nothing is missing. Where it may not install, it says what is missing, and is no obstacle itself.
 set -eu
 
-usage="usage: system_packages.sh run|test|bench"
+usage="usage: system_packages.sh run|test"
 wanted=${1:?$usage}
 
 missing=
@@ -23,11 +22,8 @@ test)
     command -v mvn >/dev/null 2>&1 || need maven
     command -v chromium >/dev/null 2>&1 || need chromium
     command -v systemd-analyze >/dev/null 2>&1 || need systemd
+    command -v valgrind >/dev/null 2>&1 || need valgrind
     command -v nginx >/dev/null 2>&1 || [ -x /usr/sbin/nginx ] || need nginx
-    ;;
-bench)
-    # Debian's Go is too old for franz-go, and its Rust for pixelcore.
-    command -v nginx >/dev/null 2>&1 || [ -x /usr/sbin/nginx ] || need nginx-light
     ;;
 *)
     echo "$usage" >&2

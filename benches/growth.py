@@ -1,0 +1,253 @@
+"""What more of something costs: workers, journals, connections, and how fast a backlog is shipped.
+
+    python -m benches.growth [--quick]
+
+A variation is a row of `VARIATIONS`. Each has a server of its own; rounds are interleaved.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import pixelcore
+
+from benches import fixtures
+from benches.driver import CHROME, target
+from benches.results import Goal, Part, Table, alone, goal
+from benches.servers import Server
+from tests import servers
+from tests.kafka import topics
+
+COST_TITLE: Final = "CPU of a request"
+ORDINARY: Final = "64 connections"
+SEGMENT: Final = 1 << 20
+FLAT: Final = 1.1
+"""What still counts as flat; two rounds of the same differ by some percent."""
+
+SPIN: Final = "import time; t = time.perf_counter(); sum(range(40_000_000)); print(time.perf_counter() - t)"
+
+
+def fill(data: Path, events: int) -> None:
+    """A finished journal of so many events, each of its own person and with its own ``mid``, in segments of 1 MiB."""
+    query = target(0).partition("?")[2]
+    with pixelcore.Journal(data / "events", segment_bytes=SEGMENT) as journal:
+        for number in range(events):
+            text = query.replace("user_00000", f"user_{number % 100_000:05}")
+            journal.append(pixelcore.event("track", text, ip="203.0.113.7", user_agent=CHROME))
+
+
+def gigabyte(data: Path, quick: bool) -> None:
+    """A thousand segments; twenty when it has to be quick."""
+    query = target(0).partition("?")[2]
+    size = len(pixelcore.event("track", query, ip="203.0.113.7", user_agent=CHROME)) + 1
+    fill(data, (20 if quick else 1000) * SEGMENT // size)
+
+
+@dataclass(frozen=True)
+class Variation:
+    """A server and its load; ``prepare`` gets its data directory before it starts, and whether to be quick.
+
+    ``bare`` is a server that does nothing else, to see what of a growth is Granian's.
+    """
+
+    name: str
+    connections: int = 64
+    settings: Mapping[str, str] = field(default_factory=dict)
+    prepare: Callable[[Path, bool], None] | None = None
+    bare: bool = False
+
+    def server(self, directory: Path, core: int | None, quick: bool) -> Server:
+        """The server, not yet started."""
+        made = fixtures.gateway(directory, self.name.replace(" ", "-"), core, self.settings)
+        if self.bare:
+            made = Server(self.name, fixtures.PEER, made.log, self.settings, None, core)
+        elif self.prepare is not None and made.data is not None:
+            self.prepare(made.data, quick)
+        return made
+
+
+# Granian closes the connections beyond its backpressure, which is 1,024 by default.
+MANY: Final = {"GRANIAN_BACKPRESSURE": "16384"}
+
+VARIATIONS: Final = (
+    Variation(ORDINARY),
+    Variation("1 GB of journals", prepare=gigabyte),
+    Variation("10 connections", 10),
+    Variation("1,000 connections", 1_000),
+    Variation("10,000 connections", 10_000, MANY),
+    Variation(f"bare, {ORDINARY}", bare=True),
+    Variation("bare, 10 connections", 10, bare=True),
+    Variation("bare, 1,000 connections", 1_000, bare=True),
+    Variation("bare, 10,000 connections", 10_000, MANY, bare=True),
+)
+
+
+def cost(directory: Path, quick: bool) -> tuple[Table, list[Goal]]:
+    """CPU per request of each variation, the median of its rounds, against the ordinary one's."""
+    # A connection is a file here and one in the server, which inherits the limit.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    cores = fixtures.cores()
+    rounds, requests = (1, 10_000) if quick else (5, 50_000)
+    found: dict[str, list[float]] = {variation.name: [] for variation in VARIATIONS}
+    with ExitStack() as running:
+        pairs = [(variation, variation.server(directory, cores.server, quick)) for variation in VARIATIONS]
+        for _, server in pairs:
+            running.enter_context(server)
+            server.first_answer()
+            fixtures.drive(server, requests // 5, core=cores.driver)
+        for turn in range(rounds):
+            first = turn % len(pairs)
+            for variation, server in pairs[first:] + pairs[:first]:
+                # A connection's first request costs more than those that follow.
+                count = max(requests, variation.connections * (2 if quick else 10))
+                load = fixtures.drive(server, count, variation.connections, cores.driver)
+                found[variation.name].append(load["cpu_us"])
+    medians = {name: statistics.median(taken) for name, taken in found.items()}
+    table: Table = {}
+    for variation in VARIATIONS:
+        ordinary = medians[f"bare, {ORDINARY}" if variation.bare else ORDINARY]
+        taken = medians[variation.name]
+        table[variation.name] = {"CPU us/request": taken, f"to {ORDINARY}": taken / ordinary}
+    goals = [
+        goal(
+            f"CPU per request: {variation.name}, to {ORDINARY}", medians[variation.name] / medians[ORDINARY], "<=", FLAT
+        )
+        for variation in VARIATIONS
+        if not variation.bare and variation.name != ORDINARY
+    ]
+    return table, goals
+
+
+def spin(*cores: int) -> float:
+    """Seconds that the slowest of some processes takes, one on each core, that only compute."""
+    spinning = []
+    for core in cores:
+        with fixtures.pinned(core):
+            spinning.append(subprocess.Popen([sys.executable, "-c", SPIN], stdout=subprocess.PIPE, text=True))
+    return max(float(process.communicate()[0]) for process in spinning)
+
+
+def load_rate(server: servers.Server, drivers: list[list[int]], requests: int) -> float:
+    """Requests a second over all drivers, each of which stays on its cores."""
+    with ExitStack() as running:
+        started = []
+        for allowed in drivers:
+            with fixtures.pinned(*allowed):
+                started.append(running.enter_context(fixtures.Driver(server.port, requests)))
+        for driver in started:
+            driver.go()
+        loads = [driver.load() for driver in started]
+    return float(sum(load["answered"] for load in loads) / max(load["seconds"] for load in loads))
+
+
+def workers(directory: Path, quick: bool) -> tuple[dict[str, Table], list[Goal]]:
+    """The rate of two workers on two cores against one on one. Raises `LeftOutError` with one core.
+
+    With four cores the drivers have two of their own. With fewer each worker's driver runs on its worker's cores, and
+    one core with both is compared with two: what is shared, and would hold two workers back, is in that ratio as well.
+    """
+    usable = sorted(os.sched_getaffinity(0))
+    if len(usable) < 2:
+        raise fixtures.LeftOutError("needs two cores")
+    one, two = [usable[0]], usable[:2]
+    apart = len(usable) >= 4
+    plans = {
+        "1 worker on 1 core": (1, one, [usable[2:3]] if apart else [one]),
+        "2 workers on 2 cores": (2, two, [usable[2:3], usable[3:4]] if apart else [two, two]),
+    }
+    rounds, requests = (1, 10_000) if quick else (5, 50_000)
+    found: dict[str, list[float]] = {name: [] for name in plans}
+    machine = []
+    for _ in range(rounds):
+        for name, (count, cores, drivers) in plans.items():
+            server = servers.Server(directory / uuid.uuid4().hex, workers_wanted=count)
+            with fixtures.pinned(*cores):
+                server.start()
+            try:
+                load_rate(server, drivers, requests // 5)
+                found[name].append(load_rate(server, drivers, requests))
+            finally:
+                server.kill()
+        machine.append(2 * spin(*one) / spin(*two))
+    medians = [statistics.median(rates) for rates in found.values()]
+    table: Table = {name: {"requests/s": statistics.median(rates)} for name, rates in found.items()}
+    # Two virtual cores may be one real one, and a neighbour may have the other.
+    table["2 to 1"] = {"requests/s": medians[1] / medians[0], "a pure computation": statistics.median(machine)}
+    title = "Workers, the drivers on cores of their own" if apart else "Workers, the drivers on the workers' cores"
+    return {title: table}, [goal("rate of 2 workers on 2 cores, to 1 on 1", medians[1] / medians[0], ">=", 1.9)]
+
+
+def forward(data: Path, settings: Mapping[str, str], core: int | None) -> float:
+    """Seconds that ``pixelcore forward`` takes to ship a data directory."""
+    began = time.monotonic()
+    with fixtures.pinned(core):
+        process = servers.forward(data, settings)
+    output, _ = process.communicate()
+    if process.returncode != 0:
+        raise RuntimeError(f"pixelcore forward ended with {process.returncode}:\n{output}")
+    return time.monotonic() - began
+
+
+def drain(directory: Path, quick: bool) -> tuple[Table, list[Goal]]:
+    """Events a second that one forwarder on one core ships, its start and end (those of a single event) apart."""
+    cores = fixtures.cores()
+    events = 100_000 if quick else 1_000_000
+    topic = f"bench-{uuid.uuid4().hex[:12]}"
+    with fixtures.broker(directory, cores.broker) as broker:
+        settings = servers.kafka_settings(broker.bootstrap, topic)
+        topics.create(broker.bootstrap, topic, partitions=4)
+        single = []
+        for number in range(2 if quick else 6):
+            fill(directory / f"single-{number}", 1)
+            single.append(forward(directory / f"single-{number}", settings, cores.server))
+        start = statistics.median(single[1:])  # the first one makes the checkpoint topic
+        backlogs = []
+        for number in range(1 if quick else 3):
+            fill(directory / f"backlog-{number}", events)
+            backlogs.append(forward(directory / f"backlog-{number}", settings, cores.server) - start)
+        rate = events / statistics.median(backlogs)
+        shipped = 0
+        with topics.Reader(broker.bootstrap, topic) as reader:
+            while not reader.at_end():
+                reader.poll()
+                shipped += len(reader.messages)
+                reader.messages.clear()
+    if shipped != (journaled := events * len(backlogs) + len(single)):
+        raise AssertionError(f"{journaled} events were journaled and {shipped} shipped")
+    table: Table = {"pixelcore forward": {"events": events, "events/s": rate, "start and end s": start}}
+    return table, [goal("drain of a backlog, events/s", rate, ">=", 100_000)]
+
+
+def measure(directory: Path, quick: bool) -> Part:
+    """All of it; what this machine cannot measure is left out by name."""
+    part: Part = {"figures": {}, "goals": [], "left_out": {}}
+    try:
+        tables, goals = workers(directory, quick)
+        part["figures"] |= tables
+        part["goals"] += goals
+    except fixtures.LeftOutError as error:
+        part["left_out"]["rate of 2 workers"] = str(error)
+    part["figures"][COST_TITLE], goals = cost(directory, quick)
+    part["goals"] += goals
+    try:
+        part["figures"]["Backlog"], goals = drain(directory, quick)
+        part["goals"] += goals
+    except fixtures.LeftOutError as error:
+        part["left_out"]["drain of a backlog"] = str(error)
+    return part
+
+
+if __name__ == "__main__":
+    sys.exit(alone("growth", measure))

@@ -1,0 +1,177 @@
+"""The page of the newest result: ``REPORT.md`` and its plots. No figure of it is typed by hand.
+
+python -m benches.page                   from the newest of benches/results
+python -m benches.page FILE --to FOLDER  from another file, to another folder
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from benches import results
+from benches.growth import COST_TITLE
+from benches.latency import GIF_TITLE
+from benches.parser import OURS, TITLES
+from benches.parts import PARTS, WHOLE_WAY_TITLE
+from benches.results import Result, Table, shown, verdict
+from benches.servers import ROOT
+
+HEADINGS: Final = {"parser": "The parser", "whole_way": "The whole way"}
+
+
+@dataclass(frozen=True)
+class Bars:
+    """A plot of some columns, those that end so, of one table."""
+
+    file: str
+    part: str
+    table: str
+    columns: tuple[str, ...]
+
+
+PLOTS: Final = (
+    Bars("parser.svg", "parser", TITLES["event"], (" x",)),
+    Bars("whole-way.svg", "whole_way", WHOLE_WAY_TITLE, ("CPU us/request",)),
+    Bars("latency.svg", "latency", GIF_TITLE, ("p50 ms", "p99 ms")),
+    Bars("growth.svg", "growth", COST_TITLE, ("CPU us/request",)),
+)
+TREND: Final = "trend.svg"
+
+
+def save(figure: Figure, file: Path) -> None:
+    """Write an SVG file that says neither when nor by what it was made."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+
+
+def columns_of(table: Table) -> list[str]:
+    """All columns of a table, in the order in which they appear."""
+    return list(dict.fromkeys(column for row in table.values() for column in row))
+
+
+def bars(plot: Bars, table: Table) -> Figure:
+    """A group of horizontal bars for each row."""
+    columns = [column for column in columns_of(table) if column.endswith(plot.columns)]
+    figure = Figure(figsize=(8, 1.2 + 0.28 * len(table) * len(columns)), layout="constrained")
+    axes = figure.subplots()
+    height = 0.8 / len(columns)
+    for number, column in enumerate(columns):
+        places = [place + number * height for place in range(len(table))]
+        drawn = axes.barh(places, [row.get(column, 0) for row in table.values()], height, label=column)
+        axes.bar_label(drawn, [shown(row[column]) if column in row else "" for row in table.values()], padding=3)
+    axes.set_yticks([place + 0.4 - height / 2 for place in range(len(table))], list(table))
+    axes.invert_yaxis()
+    axes.margins(x=0.12)
+    axes.set_title(plot.table)
+    figure.legend(loc="outside lower center", ncols=len(columns))
+    return figure
+
+
+def trend(history: Sequence[Result]) -> Figure:
+    """Ours over time: a request's CPU as a ratio to bare Granian's, and microseconds of `pixelcore.event`."""
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    labels = [f"{result['date'][:10]}\n{result['commit']}" for result in history]
+    wanted = (
+        ("CPU of a request, to bare Granian's", "whole_way", WHOLE_WAY_TITLE, "to bare"),
+        ("pixelcore.event, us", "parser", TITLES["event"], f"{OURS} us"),
+    )
+    for axes, (title, part, table, column) in zip(figure.subplots(2), wanted, strict=True):
+        lines: dict[str, list[tuple[int, float]]] = {}
+        for place, result in enumerate(history):
+            rows = result["parts"][part]["figures"].get(table, {}) if part in result["parts"] else {}
+            for name, row in rows.items():
+                if part == "parser" or name.startswith(OURS):
+                    lines.setdefault(name, []).append((place, row[column]))
+        for name, points in lines.items():
+            axes.plot(*zip(*points, strict=True), marker="o", label=name)
+        axes.set_xticks(range(len(labels)), labels)
+        axes.set_title(title)
+        if lines:
+            axes.set_ylim(0, 1.1 * max(value for points in lines.values() for _, value in points))
+            axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def markdown(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table."""
+    lines = [heading, ["---"] * len(heading), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def goals(result: Result) -> Iterator[str]:
+    """Where every goal stands; what falls short and what was not measured by name."""
+    every = [(part, goal) for part, found in result["parts"].items() for goal in found["goals"]]
+    yield "## Goals"
+    rows = [[part, goal["name"], goal["goal"], shown(goal["value"]), verdict(goal)] for part, goal in every]
+    yield markdown(["part", "goal", "wanted", "measured", ""], rows)
+    if short := [f"- {part}: {goal['name']}: {shown(goal['value'])}" for part, goal in every if goal["met"] is False]:
+        yield f"{len(short)} of {len(every)} fall short:\n\n" + "\n".join(short)
+    left_out = [
+        f"- {part}: {name}: {reason}"
+        for part, found in result["parts"].items()
+        for name, reason in found.get("left_out", {}).items()
+    ] + [f"- {name}: not run" for name in PARTS if name not in result["parts"]]
+    if left_out:
+        yield "Left out:\n\n" + "\n".join(left_out)
+
+
+def tables(result: Result, folder: Path) -> Iterator[str]:
+    """Every part with its plot and tables."""
+    for part, found in result["parts"].items():
+        yield f"## {HEADINGS.get(part, part.capitalize())}"
+        for title, table in found["figures"].items():
+            yield f"### {title}"
+            for plot in PLOTS:
+                if (plot.part, plot.table) == (part, title):
+                    save(bars(plot, table), folder / "plots" / plot.file)
+                    yield f"![{title}](plots/{plot.file})"
+            columns = columns_of(table)
+            yield markdown(
+                ["", *columns],
+                [[name, *(shown(row.get(column, "")) for column in columns)] for name, row in table.items()],
+            )
+
+
+def render(file: Path, history: Sequence[Path], folder: Path) -> Path:
+    """Write the page of a result file, with the trend over the older ones and itself where there are any."""
+    result = results.read(file)
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    where = f"{result['date'][:10]}, commit {result['commit']}, {result['cpu']}, {result['cores']} cores. {versions}."
+    made = f"Made by `make bench-report` from `{file.name}`; what is measured, and how: [README](README.md)."
+    blocks = ["# Benchmark report", made, where]
+    if result["quick"]:
+        blocks.append("**A quick run: these figures are noise.**")
+    # The same result must give the same bytes.
+    with mpl.rc_context({"svg.hashsalt": "pixelcore", "svg.fonttype": "none", "font.size": 9}):
+        blocks += [*goals(result), *tables(result, folder)]
+        if len(history) > 1:
+            save(trend([results.read(old) for old in history]), folder / "plots" / TREND)
+            blocks += ["## Over time", f"![Over time](plots/{TREND})"]
+    page = folder / "REPORT.md"
+    page.write_text("\n\n".join(blocks) + "\n")
+    return page
+
+
+def main() -> int:
+    """Render what the command line names."""
+    parser = argparse.ArgumentParser(description="Render the page of a result file.")
+    parser.add_argument("file", type=Path, nargs="?", help="default: the newest of benches/results")
+    parser.add_argument("--to", type=Path, default=ROOT / "benches", metavar="FOLDER")
+    arguments = parser.parse_args()
+    kept = results.kept()
+    if not (arguments.file or kept):
+        parser.error(f"there is no result in {results.RESULTS}: run make bench first")
+    print(render(arguments.file or kept[-1], kept, arguments.to))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
