@@ -10,9 +10,29 @@ from typing import Literal, final
 
 from typing_extensions import Self
 
-__all__ = ["Collector", "Journal", "JournalReader", "__version__", "event", "know_crawlers", "nest", "pairs"]
+__all__ = [
+    "Collector",
+    "Journal",
+    "JournalReader",
+    "__version__",
+    "check_keys",
+    "check_proxies",
+    "event",
+    "know_crawlers",
+    "nest",
+    "pairs",
+]
 
 __version__: str
+
+def check_keys(toml: str) -> int:
+    """The number of keys in a key file. Raises ``ValueError`` with the line and what is wrong with it."""
+
+def check_proxies(list: str) -> None:
+    """Read a list of networks and addresses, separated by commas; ``loopback``, ``private`` and ``unix`` are names.
+
+    Raises ``ValueError`` that names the first wrong one.
+    """
 
 def pairs(query: str | bytes) -> list[tuple[str, str]]:
     """The names and values of a query, in order.
@@ -198,7 +218,20 @@ class Collector:
         max_query_bytes: int = 8192,
         max_parameters: int = 256,
         max_depth: int = 32,
-    ) -> Self: ...
+        trusted_proxies: str = "",
+        ip: Literal["full", "truncated", "none"] = "full",
+        respect_gpc: bool = False,
+        reject_automated: bool = False,
+    ) -> Self:
+        """Collect into two journals; every well-formed key is accepted until `set_keys`.
+
+        ``trusted_proxies`` is read as `check_proxies` does, ``ip`` says how much of an address is kept (all, IPv4's first
+        24 and IPv6's first 48 bits, nothing), ``respect_gpc`` leaves out of an event with ``Sec-GPC: 1`` who it was, and
+        ``reject_automated`` rejects the requests of clients whose ``automated`` would be true.
+
+        Raises ``ValueError`` for ``trusted_proxies`` and ``ip``.
+        """
+
     def collect(
         self,
         type: str,
@@ -209,13 +242,36 @@ class Collector:
         locale: str | None,
         gpc: str | None,
         dnt: str | None,
+        sec_purpose: str | None,
         purpose: str | None,
+        x_purpose: str | None,
+        x_moz: str | None,
+        origin: str | None = None,
+        x_forwarded_for: list[str] | None = None,
+        forwarded: list[str] | None = None,
     ) -> str | None:
         """Journal one request: its event, or the record of its rejection (contract, section 5).
 
-        ``peer`` is ``address:port`` as a socket has it. Returns None for an event, else the rejection's reason.
-        Raises `pixelcore.JournalError` when the line could not be written; the request is then lost, and counted so.
+        ``peer`` is ``address:port`` as a socket has it; the other arguments are the values of the request's headers,
+        the last two one for each line. ``origin`` matters where there are keys, the last two where proxies are trusted.
+
+        Returns None for an event, else the rejection's reason. Raises `pixelcore.JournalError` when the line could not
+        be written; the request is then lost, and counted so.
         """
+
+    def set_keys(self, toml: str, share: float) -> int:
+        """Accept the keys of a key file and no others, from now on. Returns how many they are.
+
+        ``share`` is this worker's part of the rate limits (0 to 1) for keys that are new; what stays keeps its own, and
+        what was used of it. Raises ``ValueError`` with the line and what is wrong with it, and then changes nothing.
+        Does not hold the GIL: 100,000 keys take half a second.
+        """
+
+    def demand(self) -> dict[str, int]:
+        """How many requests each key had since the last call, those refused by rate included; only keys that had any."""
+
+    def divide(self, key: str, mine: int, others: list[int], seconds: float) -> None:
+        """Set this worker's part of a key's rate limit, fairly by what all workers were asked for in ``seconds``."""
 
     def counts(self) -> dict[str, int]:
         """Requests so far, by outcome: ``accepted``, ``lost``, and each reason of rejection that occurred."""

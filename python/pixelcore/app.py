@@ -44,12 +44,12 @@ class Headers(Protocol):
     """What is used of RSGI's headers."""
 
     def get(self, key: str, default: str | None = None) -> str | None: ...
+    def get_all(self, key: str) -> list[str]: ...
 
 
 class Scope(Protocol):
     """What is used of RSGI's HTTP scope."""
 
-    proto: str
     method: str
     path: str
     query_string: str
@@ -85,7 +85,9 @@ class App:
         self.worker.stop()
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
-        if scope.proto != "http":
+        try:
+            respond = protocol.response_bytes
+        except AttributeError:
             return protocol.close(403)  # a WebSocket, which plain granian takes unless told otherwise
         path = scope.path
         kind = PATHS.get(path)
@@ -95,10 +97,11 @@ class App:
             kind = path[len(ROOT) :]
         if scope.method != "GET":
             return self.answer_method(scope.method, protocol)
-        headers = GIF_HEADERS
+        answer, worker = GIF_HEADERS, self.worker
         try:
-            header = scope.headers.get
-            outcome = self.worker.collect(
+            headers = scope.headers  # each access makes a copy
+            header = headers.get
+            outcome = worker.collect(
                 kind,
                 scope.query_string,
                 scope.client,
@@ -108,15 +111,21 @@ class App:
                 header("sec-gpc"),
                 header("dnt"),
                 header("sec-purpose"),
+                header("purpose"),
+                header("x-purpose"),
+                header("x-moz"),
+                header("origin") if worker.asks_origin else None,
+                headers.get_all("x-forwarded-for") if worker.asks_proxies else None,
+                headers.get_all("forwarded") if worker.asks_proxies else None,
             )
-            if self.worker.durable is not None:
-                await self.worker.durable.wait()
-            if self.worker.debug_header:
-                headers = [*GIF_HEADERS, ("x-pixelcore", outcome or "accepted")]
+            if worker.durable is not None:
+                await worker.durable.wait()
+            if worker.debug_header:
+                answer = [*GIF_HEADERS, ("x-pixelcore", outcome or "accepted")]
         except Exception as error:  # noqa: BLE001
             # A broken image helps nobody: what went wrong is counted, logged and told by /readyz.
-            self.worker.failed(error)
-        return protocol.response_bytes(200, headers, GIF)
+            worker.failed(error)
+        return respond(200, answer, GIF)
 
     def answer_method(self, method: str, protocol: HTTPProtocol) -> None:
         """Everything but GET on a pixel path."""

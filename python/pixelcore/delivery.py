@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
-    OFFSET_INVALID,
     Consumer,
     KafkaError,
     KafkaException,
@@ -28,6 +29,7 @@ Event = dict[str, bytes | None]
 log = logging.getLogger("pixelcore")
 
 CHECKPOINT = "checkpoint"
+CLAIM_SECONDS = 60.0
 _TAKEN_BACK = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
 
 
@@ -88,18 +90,15 @@ class ExactlyOnce(_Producing):
     def __init__(self, settings: Settings, journal: Path, halted: Callable[[], bool], owner: str, fenced: bool) -> None:
         """Claim a journal as ``owner``; ``fenced`` says that it was open before and then fenced."""
         self._journal = journal.name
-        self._checkpoint_offset = OFFSET_INVALID
         super().__init__(settings, halted, transactional_id=f"pixelcore-{self._journal}")
         if fenced:
             self._yield_to_a_twin(owner)
         kafka.patiently(halted, self._producer.init_transactions)
         self._producer.begin_transaction()
-        self._checkpoint(f"{self._journal}/owner", {"owner": owner})
+        claim = uuid.uuid4().hex
+        self._checkpoint(f"{self._journal}/owner", {"owner": owner, "claim": claim})
         kafka.patiently(halted, self._producer.commit_transaction)
-        if self._checkpoint_offset < 0:
-            # A retried request can be acknowledged without an offset. Then there is nothing to read up to: claim again.
-            raise KafkaException(KafkaError(KafkaError._BAD_MSG, "the claim's offset is unknown"))
-        in_topic, _ = self._read_checkpoint(until=self._checkpoint_offset)
+        in_topic, _ = self._read_checkpoint(until=claim)
         # The journal may have been shipped at least once before.
         self.committed = max(in_topic, _on_disk(journal))
 
@@ -118,13 +117,8 @@ class ExactlyOnce(_Producing):
 
     def _checkpoint(self, key: str, value: dict[str, object]) -> None:
         self._producer.produce(
-            self._settings.checkpoint_topic, json.dumps(value), key, partition=0, on_delivery=self._noted
+            self._settings.checkpoint_topic, json.dumps(value), key, partition=0, on_delivery=self._delivered
         )
-
-    def _noted(self, error: KafkaError | None, message: Message) -> None:
-        self._delivered(error, message)
-        offset = message.offset()
-        self._checkpoint_offset = OFFSET_INVALID if offset is None else offset
 
     def _yield_to_a_twin(self, owner: str) -> None:
         """After being fenced: if somebody has claimed the journal since, it is theirs.
@@ -135,9 +129,14 @@ class ExactlyOnce(_Producing):
         if last != owner:
             raise FencedError(last)
 
-    def _read_checkpoint(self, until: int | None) -> tuple[int, str | None]:
-        """The journal's committed offset and owner, read up to an offset of the partition or its end."""
+    def _read_checkpoint(self, until: str | None) -> tuple[int, str | None]:
+        """The journal's committed offset and owner, read up to a claim or, without one, to the partition's end.
+
+        Raises `KafkaException` when a claim is not seen for longer than any transaction before it can stay open: the
+        claim of a twin may have replaced it.
+        """
         offset, owner = 0, None
+        deadline = time.monotonic() + CLAIM_SECONDS
         consumer = Consumer(
             {
                 **kafka.client_config(self._settings),
@@ -150,6 +149,8 @@ class ExactlyOnce(_Producing):
         try:
             consumer.assign([TopicPartition(self._settings.checkpoint_topic, 0, OFFSET_BEGINNING)])
             while not self._halted():
+                if time.monotonic() > deadline:
+                    raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the claim does not show up"))
                 message = consumer.poll(0.2)
                 if message is None:
                     continue
@@ -161,11 +162,11 @@ class ExactlyOnce(_Producing):
                     if key == self._journal.encode():
                         offset = json.loads(value)["offset"]
                     elif key == f"{self._journal}/owner".encode():
-                        owner = json.loads(value)["owner"]
+                        record = json.loads(value)
+                        owner = record["owner"]
+                        if until is not None and record.get("claim") == until:
+                            return offset, owner
                 elif until is None:
-                    return offset, owner
-                # The end that a read_committed reader sees moves on as older transactions end, and is told anew.
-                if until is not None and (message.offset() or 0) >= until:
                     return offset, owner
             raise kafka.HaltedError
         finally:

@@ -22,8 +22,9 @@ _DEFAULTS = {
     "reconnect.backoff.max.ms": "2000",
     "socket.keepalive.enable": "true",
 }
-_PRODUCER_DEFAULTS = {
+_PRODUCER_DEFAULTS: dict[str, str | bool] = {
     "enable.idempotence": "true",
+    "delivery.report.only.error": True,  # a callback for each event that arrived would cost as much as sending it
     "partitioner": "murmur2_random",  # as Java's producers do, so that joins by key work
     "transaction.timeout.ms": "15000",  # an open transaction hides what comes after it from read_committed consumers
 }

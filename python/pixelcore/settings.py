@@ -12,14 +12,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ByteSize, Field, PlainSerializer, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, PlainSerializer, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ._core import check_proxies
 from .errors import SettingsError
 
 PREFIX = "PIXELCORE_"
 KAFKA_PREFIX = "PIXELCORE_KAFKA_"
-_OURS_TO_SET = frozenset({"transactional.id", "enable.idempotence", "group.id", "isolation.level"})
+_OURS_TO_SET = frozenset(
+    {"transactional.id", "enable.idempotence", "group.id", "isolation.level", "delivery.report.only.error"}
+)
 # Kubernetes sets these for a Service that is named pixelcore, and the tests theirs.
 _FOREIGN = re.compile(r"PIXELCORE_(TEST_.*|SERVICE_(HOST|PORT).*|PORT(_.*)?)")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
@@ -39,6 +42,11 @@ def _fsync(value: object) -> object:
     if not isinstance(seconds, float) or not 0.01 <= seconds <= 60:
         raise ValueError("must be 'never', 'always', or an interval of 10ms to 60s such as '1s'")
     return seconds
+
+
+def _proxies(value: str) -> str:
+    check_proxies(value)
+    return value
 
 
 Seconds = Annotated[float, BeforeValidator(_duration), Field(ge=0, le=10 * 366 * 86400)]
@@ -68,6 +76,21 @@ class Settings(BaseSettings):
     max_query_bytes: Count = Field(8192, description="Longer queries are rejected.")
     max_parameters: Count = Field(256, description="Queries with more parameters are rejected.")
     max_depth: Count = Field(32, description="Dotted paths with more segments are rejected.")
+    keys_file: Path | None = Field(
+        None, description="TOML file of the pipelines' keys, read again when it changes; without one any key will do."
+    )
+    trusted_proxies: Annotated[str, AfterValidator(_proxies)] = Field(
+        "", description="Networks whose X-Forwarded-For or Forwarded is believed, such as '10.0.0.0/8, loopback'."
+    )
+    ip: Literal["full", "truncated", "none"] = Field(
+        "full", description="How much of the client's address events keep; truncated: IPv4 to /24, IPv6 to /48."
+    )
+    respect_gpc: bool = Field(
+        False, description="Leave out ip, userAgent, userId, anonymousId and traits where Sec-GPC is 1."
+    )
+    automated: Literal["flag", "reject"] = Field(
+        "flag", description="What becomes of requests that no person made, such as prefetches and crawlers."
+    )
     typed_values: bool = Field(False, description="Read true, false and numbers as JSON ones where nothing is lost.")
     debug_header: bool = Field(False, description="Answer with X-Pixelcore: accepted, or the rejection's reason.")
 

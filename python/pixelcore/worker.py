@@ -53,7 +53,13 @@ class Worker:
             max_query_bytes=settings.max_query_bytes,
             max_parameters=settings.max_parameters,
             max_depth=settings.max_depth,
+            trusted_proxies=settings.trusted_proxies,
+            ip=settings.ip,
+            respect_gpc=settings.respect_gpc,
+            reject_automated=settings.automated == "reject",
         )
+        self.asks_origin = settings.keys_file is not None
+        self.asks_proxies = bool(settings.trusted_proxies)
         self.collect = self._collector.collect
         self.durable = GroupCommit(self._sync, loop) if settings.fsync == "always" else None
         self._failure: str | None = None

@@ -24,13 +24,19 @@ fn main() -> ExitCode {
         locale: Some("en-GB,en;q=0.9,de;q=0.7"),
         gpc: None,
         dnt: None,
-        purpose: None,
+        purposes: [None; 4],
+        origin: None,
     };
-    let options = Options { limits: Limits { query_bytes: 8192, parameters: 256, depth: 32 }, typed_values: false };
+    let options = Options {
+        limits: Limits { query_bytes: 8192, parameters: 256, depth: 32 },
+        typed_values: false,
+        respect_gpc: false,
+        reject_automated: false,
+    };
     let mut out = Vec::with_capacity(16 * 1024);
     for _ in 0..times {
         out.clear();
-        if write(&mut out, "track", black_box(query.as_bytes()), black_box(&request), &options).is_err() {
+        if write(&mut out, "track", black_box(query.as_bytes()), black_box(&request), &options, |_| Ok("")).is_err() {
             return ExitCode::FAILURE;
         }
         black_box(&out);

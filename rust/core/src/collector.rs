@@ -1,18 +1,29 @@
 //! The way of one request: from its parts to a line in a journal.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
-use crate::event::{self, Options, Reason, Request};
+use crate::address::{IpPolicy, TrustedProxies};
+use crate::event::{self, Options, Request};
 use crate::journal::{Error, Journal};
+use crate::keys::Keys;
+use crate::reason::Reason;
 
 /// Writes events to one journal, rejections to another, and counts both.
 pub struct Collector {
     events: Arc<Journal>,
     rejections: Arc<Journal>,
     options: Options,
+    proxies: TrustedProxies,
+    ip: IpPolicy,
+    /// None as long as every well-formed key is accepted.
+    keys: RwLock<Option<Keys>>,
+    /// The clock of the rate limits begins here.
+    started: Instant,
     accepted: AtomicU64,
     rejected: [AtomicU64; Reason::ALL.len()],
     lost: AtomicU64,
@@ -26,14 +37,34 @@ thread_local! {
 /// A buffer that one huge request left behind is not kept.
 const KEPT_BYTES: usize = 64 * 1024;
 
+/// Lends this thread's buffer for a line, empty.
+pub fn with_line<T>(work: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    LINE.with_borrow_mut(|line| {
+        line.clear();
+        let done = work(line);
+        line.shrink_to(KEPT_BYTES);
+        done
+    })
+}
+
 impl Collector {
     /// Collects into these journals.
     #[must_use]
-    pub fn new(events: Arc<Journal>, rejections: Arc<Journal>, options: Options) -> Self {
+    pub fn new(
+        events: Arc<Journal>,
+        rejections: Arc<Journal>,
+        options: Options,
+        proxies: TrustedProxies,
+        ip: IpPolicy,
+    ) -> Self {
         Self {
             events,
             rejections,
             options,
+            proxies,
+            ip,
+            keys: RwLock::default(),
+            started: Instant::now(),
             accepted: AtomicU64::default(),
             rejected: Default::default(),
             lost: AtomicU64::default(),
@@ -42,16 +73,14 @@ impl Collector {
 
     /// Journals one request. When the line could not be written, the request is counted as lost.
     pub fn collect(&self, kind: &str, query: &[u8], request: &Request<'_>) -> Result<Option<Reason>, Error> {
-        LINE.with_borrow_mut(|line| {
-            line.clear();
-            let written = match event::write(line, kind, query, request, &self.options) {
-                Ok(()) => self.events.append(line).map(|_| None),
+        with_line(|line| {
+            let written = match self.write(line, kind, query, request) {
+                Ok(()) => self.events.append_line(line).map(|_| None),
                 Err(reason) => {
-                    event::write_rejection(line, reason, kind, query, request);
-                    self.rejections.append(line).map(|_| Some(reason))
+                    event::write_rejection(line, reason, kind, query, request, &self.options);
+                    self.rejections.append_line(line).map(|_| Some(reason))
                 }
             };
-            line.shrink_to(KEPT_BYTES);
             let counter = match written {
                 Ok(None) => &self.accepted,
                 Ok(Some(reason)) => &self.rejected[reason as usize],
@@ -60,6 +89,52 @@ impl Collector {
             counter.fetch_add(1, Ordering::Relaxed);
             written
         })
+    }
+
+    fn write(&self, line: &mut Vec<u8>, kind: &str, query: &[u8], request: &Request<'_>) -> Result<(), Reason> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        event::write(line, kind, query, request, &self.options, |wk| match &*keys {
+            None => Ok(""),
+            Some(keys) => keys.judge(wk, request.origin, request.referer, self.clock()),
+        })
+    }
+
+    /// The client's address as the events have it.
+    ///
+    /// `peer` is `address:port`, or anything else for a Unix domain socket; the others are the values of
+    /// X-Forwarded-For and Forwarded, line by line.
+    #[must_use]
+    pub fn client_ip<'p>(&self, peer: &'p str, listed: &[&str], forwarded: &[&str]) -> Option<Cow<'p, str>> {
+        if self.ip == IpPolicy::Full && listed.is_empty() && forwarded.is_empty() {
+            // Mostly it is IPv4 and right as it stands.
+            if let Some((address, _)) = peer.split_once(':')
+                && address.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+            {
+                return Some(Cow::Borrowed(address));
+            }
+        }
+        let peer: Option<IpAddr> = peer.parse().ok().map(|address: SocketAddr| address.ip());
+        let client = self.proxies.client_ip(peer, listed.iter().copied(), forwarded.iter().copied())?;
+        self.ip.apply(client).map(|address| Cow::Owned(address.to_string()))
+    }
+
+    /// Accepts these keys from now on, and no others. What was used of the limits of keys that stay is still used.
+    pub fn set_keys(&self, mut new: Keys) {
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = &*keys {
+            new.adopt(old, self.clock());
+        }
+        *keys = Some(new);
+    }
+
+    /// Reads or adjusts the keys, if there are any.
+    pub fn with_keys<T>(&self, work: impl FnOnce(&Keys, Duration) -> T) -> Option<T> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.as_ref().map(|keys| work(keys, self.clock()))
+    }
+
+    fn clock(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Requests so far by outcome: `accepted`, `lost`, and each reason that occurred.
@@ -75,10 +150,4 @@ impl Collector {
         }
         counts
     }
-}
-
-/// The address of a socket's peer, `address:port`; None for a Unix domain socket. IPv4 in IPv6 reads as IPv4.
-#[must_use]
-pub fn peer_ip(peer: &str) -> Option<String> {
-    peer.parse::<SocketAddr>().ok().map(|address| address.ip().to_canonical().to_string())
 }

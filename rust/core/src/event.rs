@@ -4,58 +4,13 @@ use std::borrow::Cow;
 
 use uuid::Uuid;
 
-use crate::client::client;
+use crate::client::{Client, client};
 use crate::form::Raw;
 use crate::parameters::{CAMPAIGN, Parameters, Trimmed};
+use crate::reason::Reason;
 use crate::time::UnixMillis;
 use crate::tree::{self, Root};
 use crate::{json, text};
-
-/// Why a request becomes no event. Where several apply, the first in this order is it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// The last part of the path is none of the four types.
-    UnknownType,
-    /// The query is longer than [`Limits::query_bytes`].
-    QueryTooLong,
-    /// The query has more parameters than [`Limits::parameters`].
-    TooManyParameters,
-    /// No `wk`, or an empty one.
-    MissingKey,
-    /// `wk` is not `[A-Za-z0-9_-]{1,64}`.
-    MalformedKey,
-    /// A track request without `e`.
-    MissingEvent,
-    /// A path has more segments than [`Limits::depth`].
-    TooDeep,
-}
-
-impl Reason {
-    /// All reasons, in order of precedence.
-    pub const ALL: [Self; 7] = [
-        Self::UnknownType,
-        Self::QueryTooLong,
-        Self::TooManyParameters,
-        Self::MissingKey,
-        Self::MalformedKey,
-        Self::MissingEvent,
-        Self::TooDeep,
-    ];
-
-    /// The contract's word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::UnknownType => "unknown_type",
-            Self::QueryTooLong => "query_too_long",
-            Self::TooManyParameters => "too_many_parameters",
-            Self::MissingKey => "missing_key",
-            Self::MalformedKey => "malformed_key",
-            Self::MissingEvent => "missing_event",
-            Self::TooDeep => "too_deep",
-        }
-    }
-}
 
 /// What a query may cost.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +30,10 @@ pub struct Options {
     pub limits: Limits,
     /// Whether values that are JSON literals become such.
     pub typed_values: bool,
+    /// Whether `Sec-GPC: 1` leaves out who it was: ip, userAgent, userId, anonymousId and traits.
+    pub respect_gpc: bool,
+    /// Whether requests of [automated](Client::automated) clients are rejected.
+    pub reject_automated: bool,
 }
 
 /// What a request brings beside its query: the peer and the values of its headers.
@@ -94,21 +53,38 @@ pub struct Request<'r> {
     pub gpc: Option<&'r str>,
     /// DNT.
     pub dnt: Option<&'r str>,
-    /// Sec-Purpose.
-    pub purpose: Option<&'r str>,
+    /// Sec-Purpose, and its forerunners Purpose, X-Purpose and X-Moz.
+    pub purposes: [Option<&'r str>; 4],
+    /// Origin.
+    pub origin: Option<&'r str>,
 }
 
-fn is_key(wk: &[u8]) -> bool {
-    wk.len() <= 64 && wk.iter().all(|&b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+impl Request<'_> {
+    fn client(&self) -> Option<Client> {
+        client(self.user_agent.unwrap_or_default(), &self.purposes.map(Option::unwrap_or_default))
+    }
+
+    /// Whether the one who asks must not be told from others.
+    fn is_private(&self, options: &Options) -> bool {
+        options.respect_gpc && self.gpc == Some("1")
+    }
+}
+
+fn key(wk: &[u8]) -> Option<&str> {
+    let is_key = wk.len() <= 64 && wk.iter().all(|&b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    std::str::from_utf8(wk).ok().filter(|_| is_key)
 }
 
 /// Appends the event of a request, one JSON object. Appends nothing when it is rejected.
-pub fn write(
+///
+/// `judge` says whose key it is, or why it may not be used; an empty id is left out of the event.
+pub fn write<'k>(
     out: &mut Vec<u8>,
     kind: &str,
     query: &[u8],
     request: &Request<'_>,
     options: &Options,
+    judge: impl FnOnce(&str) -> Result<&'k str, Reason>,
 ) -> Result<(), Reason> {
     let (head, name): (&[u8], &[u8]) = match kind {
         "track" => (b"{\"type\":\"track\",", b"\"event\":"),
@@ -125,15 +101,19 @@ pub fn write(
         if found.wk.is_empty() {
             return Err(Reason::MissingKey);
         }
-        if !is_key(&found.wk) {
-            return Err(Reason::MalformedKey);
-        }
+        let Some(wk) = key(&found.wk) else { return Err(Reason::MalformedKey) };
+        let pipeline = judge(wk)?;
         if kind == "track" && found.e.bytes.is_empty() {
             return Err(Reason::MissingEvent);
         }
         if found.too_deep {
             return Err(Reason::TooDeep);
         }
+        let client = request.client();
+        if options.reject_automated && client.is_some_and(|client| client.automated) {
+            return Err(Reason::Automated);
+        }
+        let private = request.is_private(options);
 
         // Every member ends with a comma, since the context follows, which ends with the library.
         out.extend_from_slice(head);
@@ -151,26 +131,40 @@ pub fn write(
         let timestamp = UnixMillis::of_ts(&found.ts.decode(), request.received_at);
         plain_member(out, b"\"timestamp\":", &timestamp.map_or(received_at, UnixMillis::iso));
         plain_member(out, b"\"receivedAt\":", &received_at);
-        plain_member(out, b"\"pipelineKey\":", &found.wk);
-        trimmed_member(out, b"\"userId\":", &found.uid);
-        trimmed_member(out, b"\"anonymousId\":", &found.aid);
+        plain_member(out, b"\"pipelineKey\":", wk.as_bytes());
+        if !pipeline.is_empty() {
+            plain_member(out, b"\"pipelineId\":", pipeline.as_bytes());
+        }
+        if !private {
+            trimmed_member(out, b"\"userId\":", &found.uid);
+            trimmed_member(out, b"\"anonymousId\":", &found.aid);
+        }
         trimmed_member(out, b"\"groupId\":", &found.gid);
         for (root, name) in [(Root::Properties, &b"\"properties\":"[..]), (Root::Traits, b"\"traits\":")] {
-            if !tree.is_empty(root) {
+            if !(tree.is_empty(root) || private && root == Root::Traits) {
                 out.extend_from_slice(name);
                 tree.write(query, root, out, options.typed_values);
                 out.push(b',');
             }
         }
         let repaired = if timestamp.is_none() { found.ts } else { Raw::default() };
-        context(out, request, &found.campaign, repaired);
+        context(out, request, private, client, &found.campaign, repaired);
         out.push(b'}');
         Ok(())
     })
 }
 
 /// Appends the record of a rejected request, one JSON object.
-pub fn write_rejection(out: &mut Vec<u8>, reason: Reason, kind: &str, query: &[u8], request: &Request<'_>) {
+///
+/// The query is kept as it was sent, so that it can be judged again, whatever Sec-GPC says.
+pub fn write_rejection(
+    out: &mut Vec<u8>,
+    reason: Reason,
+    kind: &str,
+    query: &[u8],
+    request: &Request<'_>,
+    options: &Options,
+) {
     out.push(b'{');
     plain_member(out, b"\"reason\":", reason.as_str().as_bytes());
     out.extend_from_slice(b"\"type\":");
@@ -179,14 +173,22 @@ pub fn write_rejection(out: &mut Vec<u8>, reason: Reason, kind: &str, query: &[u
     json::string(out, String::from_utf8_lossy(query).as_bytes());
     out.push(b',');
     plain_member(out, b"\"receivedAt\":", &request.received_at.iso());
-    context(out, request, &[], Raw::default());
+    context(out, request, request.is_private(options), request.client(), &[], Raw::default());
     out.push(b'}');
 }
-
-fn context(out: &mut Vec<u8>, request: &Request<'_>, campaign: &[Raw<'_>], repaired_ts: Raw<'_>) {
+fn context(
+    out: &mut Vec<u8>,
+    request: &Request<'_>,
+    private: bool,
+    client: Option<Client>,
+    campaign: &[Raw<'_>],
+    repaired_ts: Raw<'_>,
+) {
     out.extend_from_slice(b"\"context\":{");
-    header(out, b"\"ip\":", request.ip);
-    header(out, b"\"userAgent\":", request.user_agent);
+    if !private {
+        header(out, b"\"ip\":", request.ip);
+        header(out, b"\"userAgent\":", request.user_agent);
+    }
     header(out, b"\"locale\":", request.locale.map(text::first_language));
     if request.referer.is_some_and(|url| !url.is_empty()) {
         out.extend_from_slice(b"\"page\":{");
@@ -205,7 +207,7 @@ fn context(out: &mut Vec<u8>, request: &Request<'_>, campaign: &[Raw<'_>], repai
         out.extend_from_slice(if dnt { b"\"dnt\":true," } else { b"" });
         close(out);
     }
-    if let Some(client) = client(request.user_agent.unwrap_or_default(), &[request.purpose.unwrap_or_default()]) {
+    if let Some(client) = client {
         out.extend_from_slice(b"\"client\":{");
         plain_member(out, b"\"name\":", client.name.as_bytes());
         out.extend_from_slice(if client.automated { b"\"automated\":true," } else { b"\"automated\":false," });

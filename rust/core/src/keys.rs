@@ -14,21 +14,9 @@ use url::Host;
 
 use crate::domain;
 use crate::rate::Bucket;
+use crate::reason::Reason;
 
 const PREFIXES: [&str; 2] = ["dk_live_", "dk_test_"];
-
-/// Why a key is refused. Where several apply, the first in this order is it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// No pipeline has this key.
-    UnknownKey,
-    /// `enabled = false`.
-    DisabledKey,
-    /// The page that asks is on none of the key's domains.
-    DomainNotAllowed,
-    /// The key was used more often than its limit allows. Costs no token.
-    RateLimited,
-}
 
 /// What is wrong with a key file, in one line, and with no key in full.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,17 +148,17 @@ impl Keys {
     ///
     /// `origin` and `referer` are the values of these headers. `now` is the time since some moment that is the same
     /// in all calls for these keys, and for those that they were adopted from.
-    pub fn judge(&self, wk: &str, origin: Option<&str>, referer: Option<&str>, now: Duration) -> Result<&str, Refusal> {
-        let position = self.position(wk).ok_or(Refusal::UnknownKey)?;
+    pub fn judge(&self, wk: &str, origin: Option<&str>, referer: Option<&str>, now: Duration) -> Result<&str, Reason> {
+        let position = self.position(wk).ok_or(Reason::UnknownKey)?;
         let entry = &self.entries[position];
         if !entry.enabled {
-            return Err(Refusal::DisabledKey);
+            return Err(Reason::DisabledKey);
         }
         if !domain::allows(&entry.domains, origin, referer) {
-            return Err(Refusal::DomainNotAllowed);
+            return Err(Reason::DomainNotAllowed);
         }
         self.demand[position].fetch_add(1, Ordering::Relaxed);
-        if entry.bucket().take(now) { Ok(&entry.pipeline) } else { Err(Refusal::RateLimited) }
+        if entry.bucket().take(now) { Ok(&entry.pipeline) } else { Err(Reason::RateLimited) }
     }
 
     /// Goes on with the buckets of the keys that `old` has, too: their tokens, their shares, and the demand. To be

@@ -17,6 +17,7 @@ pub mod json;
 pub mod keys;
 mod parameters;
 pub mod rate;
+pub mod reason;
 pub mod text;
 pub mod time;
 pub mod tree;

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::event::{Limits, Reason};
+use crate::event::Limits;
 use crate::form::{self, Raw};
+use crate::reason::Reason;
 use crate::text;
 use crate::tree::{self, Path, Root, Tree};
 

@@ -4,9 +4,10 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use pixelcore::keys::Refusal::{DisabledKey, DomainNotAllowed, RateLimited, UnknownKey};
+use pixelcore::domain;
 use pixelcore::keys::{Keys, mask};
-use pixelcore::{domain, keys::Refusal};
+use pixelcore::reason::Reason;
+use pixelcore::reason::Reason::{DisabledKey, DomainNotAllowed, RateLimited, UnknownKey};
 use proptest::prelude::*;
 
 const FILE: &str = r#"
@@ -223,7 +224,7 @@ fn many_keys_are_found_as_fast_as_few() {
     // A search through all keys would take minutes here.
     let begun = Instant::now();
     for i in 0..200_000 {
-        let _: Result<&str, Refusal> = keys.judge("dk_live_99998", None, None, START + Duration::from_millis(i));
+        let _: Result<&str, Reason> = keys.judge("dk_live_99998", None, None, START + Duration::from_millis(i));
         assert_eq!(keys.judge("dk_live_100000", None, None, START), Err(UnknownKey));
     }
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());

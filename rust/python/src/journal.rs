@@ -1,23 +1,19 @@
 //! The journal's classes.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pixelcore::collector;
-use pixelcore::event::{Reason, Request};
 use pixelcore::journal::{Batch, Error, Journal as Writer, Reader, WhenFull};
-use pixelcore::time::UnixMillis;
 use pyo3::exceptions::PyValueError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyType};
-use pyo3::{intern, pybacked::PyBackedStr};
 
-use crate::query::{error, options};
+use crate::query::error;
 
-fn raise(py: Python<'_>, cause: &Error) -> PyErr {
+pub fn raise(py: Python<'_>, cause: &Error) -> PyErr {
     static FULL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static OTHER: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     match cause {
@@ -32,7 +28,7 @@ fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T, Error> + S
 }
 
 #[pyclass(frozen, module = "pixelcore")]
-pub struct Journal(Arc<Writer>);
+pub struct Journal(pub Arc<Writer>);
 
 #[pymethods]
 impl Journal {
@@ -178,69 +174,5 @@ impl JournalReader {
 
     fn delete_journal(&self, py: Python<'_>) -> PyResult<()> {
         self.with(py, |reader| reader.delete_journal())
-    }
-}
-
-#[pyclass(frozen, module = "pixelcore")]
-pub struct Collector(collector::Collector);
-
-#[pymethods]
-impl Collector {
-    #[new]
-    #[pyo3(signature = (
-        events, rejections, *, typed_values = false, max_query_bytes = 8192, max_parameters = 256, max_depth = 32,
-    ))]
-    fn new(
-        events: &Journal,
-        rejections: &Journal,
-        typed_values: bool,
-        max_query_bytes: usize,
-        max_parameters: usize,
-        max_depth: usize,
-    ) -> Self {
-        let options = options(typed_values, max_query_bytes, max_parameters, max_depth);
-        Self(collector::Collector::new(Arc::clone(&events.0), Arc::clone(&rejections.0), options))
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one call instead of an object a request")]
-    fn collect(
-        &self,
-        py: Python<'_>,
-        r#type: &str,
-        query: &str,
-        peer: &str,
-        user_agent: Option<PyBackedStr>,
-        referer: Option<PyBackedStr>,
-        locale: Option<PyBackedStr>,
-        gpc: Option<PyBackedStr>,
-        dnt: Option<PyBackedStr>,
-        purpose: Option<PyBackedStr>,
-    ) -> PyResult<Option<&'static str>> {
-        static FAULT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-        let ip = collector::peer_ip(peer);
-        let request = Request {
-            received_at: UnixMillis::now(),
-            ip: ip.as_deref(),
-            user_agent: user_agent.as_deref(),
-            referer: referer.as_deref(),
-            locale: locale.as_deref(),
-            gpc: gpc.as_deref(),
-            dnt: dnt.as_deref(),
-            purpose: purpose.as_deref(),
-        };
-        // A fault of ours must cost one request, not the worker.
-        match catch_unwind(AssertUnwindSafe(|| self.0.collect(r#type, query.as_bytes(), &request))) {
-            Ok(Ok(reason)) => Ok(reason.map(Reason::as_str)),
-            Ok(Err(error)) => Err(raise(py, &error)),
-            Err(_) => Err(error(py, &FAULT, "PixelcoreError", "a panic in the core".to_owned())),
-        }
-    }
-
-    fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let counts = PyDict::new(py);
-        for (outcome, count) in self.0.counts() {
-            counts.set_item(outcome, count)?;
-        }
-        Ok(counts)
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::needless_pass_by_value, reason = "PyO3 hands arguments over by value")]
 
+mod collector;
 mod journal;
 mod query;
 
@@ -10,7 +11,9 @@ mod _core {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use super::journal::{Collector, Journal, JournalReader};
+    use super::collector::{Collector, check_keys, check_proxies};
+    #[pymodule_export]
+    use super::journal::{Journal, JournalReader};
     #[pymodule_export]
     use super::query::{event, know_crawlers, nest, pairs};
 

@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
-use pixelcore::event::{Limits, Options, Reason, Request};
+use pixelcore::collector::with_line;
+use pixelcore::event::{Limits, Options, Request};
 use pixelcore::form::{self, Raw};
+use pixelcore::reason::Reason;
 use pixelcore::time::UnixMillis;
 use pixelcore::{client, tree};
 use pyo3::exceptions::PyValueError;
@@ -91,16 +93,14 @@ pub fn event<'py>(
             .and_then(UnixMillis::new)
             .ok_or_else(|| PyValueError::new_err("received_at must be Unix milliseconds before the year 10000"))?,
     };
-    let request = Request { received_at, ip, user_agent, referer, locale, gpc, dnt, purpose };
-    let mut out = Vec::with_capacity(1024);
-    let options = options(typed_values, max_query_bytes, max_parameters, max_depth);
-    pixelcore::event::write(&mut out, r#type, &query.bytes(), &request, &options)
-        .map_err(|reason| rejected(py, reason))?;
-    Ok(PyBytes::new(py, &out))
-}
-
-pub fn options(typed_values: bool, query_bytes: usize, parameters: usize, depth: usize) -> Options {
-    Options { limits: Limits { query_bytes, parameters, depth }, typed_values }
+    let purposes = [purpose, None, None, None];
+    let request = Request { received_at, ip, user_agent, referer, locale, gpc, dnt, purposes, origin: None };
+    let limits = Limits { query_bytes: max_query_bytes, parameters: max_parameters, depth: max_depth };
+    let options = Options { limits, typed_values, respect_gpc: false, reject_automated: false };
+    with_line(|line| match pixelcore::event::write(line, r#type, &query.bytes(), &request, &options, |_| Ok("")) {
+        Ok(()) => Ok(PyBytes::new(py, line)),
+        Err(reason) => Err(rejected(py, reason)),
+    })
 }
 
 fn rejected(py: Python<'_>, reason: Reason) -> PyErr {

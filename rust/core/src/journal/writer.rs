@@ -1,7 +1,7 @@
 //! The writing side: append, rotate, flush, and the byte budget.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, IoSlice, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -87,16 +87,22 @@ impl Journal {
         self.state().end
     }
 
-    /// Writes a line and a newline with one `write(2)`; returns the offset behind it. A failure leaves no trace.
+    /// Writes a line and a newline; returns the offset behind it. A failure leaves no trace.
     pub fn append(&self, line: &[u8]) -> Result<u64, Error> {
+        self.append_line(&mut line.to_vec())
+    }
+
+    /// Like [`append`](Self::append), in place: adds the newline to `line`, so that one plain `write(2)` does.
+    pub fn append_line(&self, line: &mut Vec<u8>) -> Result<u64, Error> {
         if memchr::memchr(b'\n', line).is_some() {
             return Err(Error::Newline);
         }
+        line.push(b'\n');
         let state = &mut *self.state();
         if state.closed {
             return Err(Error::Closed);
         }
-        let bytes = line.len() as u64 + 1;
+        let bytes = line.len() as u64;
         let used = state.measured + (state.end - state.measured_end);
         let needed = if self.when_full == WhenFull::Refuse { used + bytes } else { bytes };
         if needed > self.max_bytes {
@@ -107,7 +113,7 @@ impl Journal {
             _ => self.rotate(state, bytes)?,
         };
         let (file, start) = (Arc::clone(&open.file), open.start);
-        let write = || (&*file).write_vectored(&[IoSlice::new(line), IoSlice::new(b"\n")]);
+        let write = || (&*file).write(line);
         let mut outcome = write();
         while outcome.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
             outcome = write();

@@ -1,0 +1,158 @@
+//! The class Collector: what a request handler calls.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use pixelcore::address::{IpPolicy, TrustedProxies};
+use pixelcore::collector;
+use pixelcore::event::{Limits, Options, Request};
+use pixelcore::keys::Keys;
+use pixelcore::rate;
+use pixelcore::reason::Reason;
+use pixelcore::time::UnixMillis;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyType};
+
+use crate::journal::{Journal, raise};
+use crate::query::error;
+
+#[pyclass(frozen, module = "pixelcore")]
+pub struct Collector(collector::Collector);
+
+#[pymethods]
+impl Collector {
+    #[new]
+    #[pyo3(signature = (
+        events, rejections, *, typed_values = false, max_query_bytes = 8192, max_parameters = 256, max_depth = 32,
+        trusted_proxies = "", ip = "full", respect_gpc = false, reject_automated = false,
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords")]
+    fn new(
+        events: &Journal,
+        rejections: &Journal,
+        typed_values: bool,
+        max_query_bytes: usize,
+        max_parameters: usize,
+        max_depth: usize,
+        trusted_proxies: &str,
+        ip: &str,
+        respect_gpc: bool,
+        reject_automated: bool,
+    ) -> PyResult<Self> {
+        let limits = Limits { query_bytes: max_query_bytes, parameters: max_parameters, depth: max_depth };
+        let options = Options { limits, typed_values, respect_gpc, reject_automated };
+        let ip = match ip {
+            "full" => IpPolicy::Full,
+            "truncated" => IpPolicy::Truncated,
+            "none" => IpPolicy::None,
+            _ => return Err(PyValueError::new_err("ip must be 'full', 'truncated' or 'none'")),
+        };
+        let (events, rejections) = (Arc::clone(&events.0), Arc::clone(&rejections.0));
+        Ok(Self(collector::Collector::new(events, rejections, options, proxies(trusted_proxies)?, ip)))
+    }
+
+    #[pyo3(signature = (
+        r#type, query, peer, user_agent, referer, locale, gpc, dnt, sec_purpose, purpose, x_purpose, x_moz,
+        origin = None, x_forwarded_for = None, forwarded = None,
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "one call instead of an object a request")]
+    fn collect(
+        &self,
+        py: Python<'_>,
+        r#type: &str,
+        query: &str,
+        peer: &str,
+        user_agent: Option<&str>,
+        referer: Option<&str>,
+        locale: Option<&str>,
+        gpc: Option<&str>,
+        dnt: Option<&str>,
+        sec_purpose: Option<&str>,
+        purpose: Option<&str>,
+        x_purpose: Option<&str>,
+        x_moz: Option<&str>,
+        origin: Option<&str>,
+        x_forwarded_for: Option<Vec<PyBackedStr>>,
+        forwarded: Option<Vec<PyBackedStr>>,
+    ) -> PyResult<Option<&'static str>> {
+        static FAULT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        let work = || {
+            let ip = self.0.client_ip(peer, &lines(x_forwarded_for.as_deref()), &lines(forwarded.as_deref()));
+            let request = Request {
+                received_at: UnixMillis::now(),
+                ip: ip.as_deref(),
+                user_agent,
+                referer,
+                locale,
+                gpc,
+                dnt,
+                purposes: [sec_purpose, purpose, x_purpose, x_moz],
+                origin,
+            };
+            self.0.collect(r#type, query.as_bytes(), &request)
+        };
+        // A fault of ours must cost one request, not the worker.
+        match catch_unwind(AssertUnwindSafe(work)) {
+            Ok(Ok(reason)) => Ok(reason.map(Reason::as_str)),
+            Ok(Err(error)) => Err(raise(py, &error)),
+            Err(_) => Err(error(py, &FAULT, "PixelcoreError", "a panic in the core".to_owned())),
+        }
+    }
+
+    /// Parses without the GIL, since 100,000 keys take half a second.
+    fn set_keys(&self, py: Python<'_>, toml: &str, share: f64) -> PyResult<usize> {
+        py.detach(|| {
+            let keys = Keys::parse(toml).map_err(|error| error.to_string())?;
+            let count = keys.count();
+            keys.set_shares(share, std::time::Duration::ZERO);
+            self.0.set_keys(keys);
+            Ok(count)
+        })
+        .map_err(PyValueError::new_err::<String>)
+    }
+
+    fn demand<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let demand = PyDict::new(py);
+        self.0.with_keys(|keys, _| keys.demand().try_for_each(|(key, count)| demand.set_item(key, count))).transpose()?;
+        Ok(demand)
+    }
+
+    fn divide(&self, key: &str, mine: u64, others: Vec<u64>, seconds: f64) {
+        self.0.with_keys(|keys, now| {
+            if let Some(limit) = keys.limit(key) {
+                keys.set_share(key, rate::share(mine, &others, limit * seconds), now);
+            }
+        });
+    }
+
+    fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let counts = PyDict::new(py);
+        for (outcome, count) in self.0.counts() {
+            counts.set_item(outcome, count)?;
+        }
+        Ok(counts)
+    }
+}
+
+fn lines(header: Option<&[PyBackedStr]>) -> Vec<&str> {
+    header.unwrap_or_default().iter().map(|line| &**line).collect()
+}
+
+fn proxies(list: &str) -> PyResult<TrustedProxies> {
+    TrustedProxies::parse(list).map_err(|error| PyValueError::new_err(error.to_string()))
+}
+
+/// Raises the `ValueError` of a list that cannot be read.
+#[pyfunction]
+pub fn check_proxies(list: &str) -> PyResult<()> {
+    proxies(list).map(drop)
+}
+
+/// The number of keys. Raises the `ValueError` of a file that cannot be read.
+#[pyfunction]
+pub fn check_keys(py: Python<'_>, toml: &str) -> PyResult<usize> {
+    py.detach(|| Keys::parse(toml)).map(|keys| keys.count()).map_err(|error| PyValueError::new_err(error.to_string()))
+}
