@@ -5,7 +5,7 @@ BIN := .venv/bin
 SOURCES := pyproject.toml Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
 PY := python tests benches
 
-.PHONY: run test test-rust test-python lint types fmt bench bench-report clean
+.PHONY: run test test-rust test-python lint types fmt instructions bench bench-report clean
 
 run: .venv/run.stamp  ## build, and serve on :8080 without Kafka
 	$(BIN)/pixelcore serve --bind $(BIND)
@@ -32,6 +32,9 @@ fmt: .venv/dev.stamp
 	$(BIN)/ruff check --fix $(PY)
 	$(BIN)/ruff format $(PY)
 	cargo fmt --all
+
+instructions: .venv/dev.stamp  ## instructions of one event, held to the recorded ones
+	$(BIN)/python -m benches.instructions
 
 bench: .venv/bench.stamp .kafka/lib  ## all measurements, held to their goals, into benches/results
 	$(BIN)/python -m benches

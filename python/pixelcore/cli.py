@@ -94,6 +94,8 @@ def serve(bind: str, workers: int, kafka: tuple[str, ...], **flags: str | None) 
         # Room for the longest target that hyper takes, 64 kB, and for headers; more than that gets 431.
         http1_settings=HTTP1Settings(max_buffer_size=131_072),
         log_dictconfig=log.config(chosen),
+        # Connections beyond it would be closed without an answer; an idle one costs some kB.
+        backpressure=16_384,
         respawn_failed_workers=True,
         respawn_interval=0.1,
         workers_kill_timeout=int(chosen.drain_seconds) + 10,

@@ -13,11 +13,15 @@ use serde::Deserialize;
 use super::segment::{self, Segment};
 use super::{At as _, Error};
 
-/// How often [`Reader::wait`] looks. A look is one system call, so an idle gateway stays idle.
+/// How often [`Reader::wait`] looks while lines come.
 const POLL: Duration = Duration::from_millis(5);
 
-/// One look in so many is for a new segment, too.
-const THOROUGH: u32 = 20;
+/// How often it looks when none came for [`QUIET`]: waking up is what an idle gateway's time goes to.
+const LAZY_POLL: Duration = Duration::from_millis(25);
+const QUIET: Duration = Duration::from_secs(1);
+
+/// How often a look is for a new segment, too.
+const THOROUGH: Duration = Duration::from_millis(100);
 
 /// How much is read at once unless a line is longer.
 const CHUNK: usize = 256 * 1024;
@@ -32,6 +36,10 @@ pub struct Reader {
     tail: u64,
     corrupt: u64,
     missing: u64,
+    /// When there last was something to read.
+    busy: Instant,
+    /// When a new segment was last looked for.
+    thorough: Instant,
 }
 
 /// Lines in one buffer.
@@ -69,7 +77,18 @@ impl Reader {
     /// Reads the journal in `directory`, which need not exist yet.
     #[must_use]
     pub fn new(directory: &Path, offset: u64) -> Self {
-        Self { directory: directory.to_owned(), offset, open: None, torn: 0, tail: 0, corrupt: 0, missing: 0 }
+        let now = Instant::now();
+        Self {
+            directory: directory.to_owned(),
+            offset,
+            open: None,
+            torn: 0,
+            tail: 0,
+            corrupt: 0,
+            missing: 0,
+            busy: now,
+            thorough: now,
+        }
     }
 
     /// Whether the journal's writer lives, that is holds its lock.
@@ -136,19 +155,23 @@ impl Reader {
     /// Waits until there is something to read; false when `timeout` passed first.
     pub fn wait(&mut self, timeout: Duration) -> Result<bool, Error> {
         let deadline = Instant::now() + timeout;
-        for look in 0_u32.. {
-            let left = deadline.saturating_duration_since(Instant::now());
+        loop {
+            let now = Instant::now();
             // Rotations are rare and listing a directory is not free, so a new segment is looked for now and then.
-            let thorough = look % THOROUGH == THOROUGH - 1 || left.is_zero();
+            let thorough = now - self.thorough >= THOROUGH || now >= deadline;
+            if thorough {
+                self.thorough = now;
+            }
             if (thorough || self.has_grown()) && self.chunk(1)?.is_some() {
+                self.busy = now;
                 return Ok(true);
             }
-            if left.is_zero() {
-                break;
+            if now >= deadline {
+                return Ok(false);
             }
-            thread::sleep(left.min(POLL));
+            let poll = if now - self.busy < QUIET { POLL } else { LAZY_POLL };
+            thread::sleep(poll.min(deadline - now));
         }
-        Ok(false)
     }
 
     /// Whether the open segment has bytes behind the offset, or none is open yet.

@@ -1,0 +1,91 @@
+"""Instructions of one event, counted by callgrind: the one measure that a busy machine does not change.
+
+    python -m benches.instructions            compare with benches/instructions.json; more than 2 % up is an error
+    python -m benches.instructions --record   write that file
+
+Counted is ``event::write`` of the core (``rust/core/benches/event.rs``) as the difference between two numbers of
+repetitions, so that starting up does not count. Another compiler or another processor's ``memcpy`` makes other
+instructions of the same source; where the compiler is not the recorded one, the comparison allows for that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from benches.queries import EMAIL, ESCAPES, ITEMS
+from benches.servers import ROOT
+
+RECORD: Final = ROOT / "benches" / "instructions.json"
+QUERIES: Final = {"email": EMAIL, "items": ITEMS, "escapes": ESCAPES}
+FEW, MANY = 200, 1200
+SAME_COMPILER, OTHER_COMPILER = 1.02, 1.25
+"""How much more than recorded is allowed."""
+
+
+def compiler() -> str:
+    """The compiler that counts are recorded with."""
+    return subprocess.run(["rustc", "--version"], check=True, capture_output=True, text=True, cwd=ROOT).stdout.strip()
+
+
+def build() -> Path:
+    """The program that writes one event as often as it is told."""
+    command = ["cargo", "bench", "--quiet", "--no-run", "-p", "pixelcore", "--bench", "event", "--message-format=json"]
+    built = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    messages = (json.loads(line) for line in built.stdout.splitlines() if line.startswith("{"))
+    return next(Path(found) for message in messages if (found := message.get("executable")))
+
+
+def collected(program: Path, times: int, query: str) -> int:
+    """All instructions of one run."""
+    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", str(program), str(times), query]
+    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    match = re.search(r"Collected : (\d+)", run.stderr)
+    if match is None:
+        raise RuntimeError(f"callgrind says nothing of instructions:\n{run.stderr}")
+    return int(match[1])
+
+
+def count() -> dict[str, int]:
+    """Instructions an event, by query."""
+    program = build()
+    return {
+        name: (collected(program, MANY, query) - collected(program, FEW, query)) // (MANY - FEW)
+        for name, query in QUERIES.items()
+    }
+
+
+def compare(counted: dict[str, int], recorded: dict[str, int], allowed: float) -> list[str]:
+    """A line for each query that costs more than is allowed, or was not recorded."""
+    return [
+        f"{name}: {now} instructions an event, recorded {recorded.get(name)}"
+        for name, now in counted.items()
+        if now > recorded.get(name, 0) * allowed
+    ]
+
+
+def main() -> int:
+    """Count, and record or compare."""
+    parser = argparse.ArgumentParser(description="Count the instructions of one event.")
+    parser.add_argument("--record", action="store_true", help="take today's counts as the measure")
+    arguments = parser.parse_args()
+    now, counted = compiler(), count()
+    if arguments.record:
+        RECORD.write_text(json.dumps({"compiler": now, "instructions": counted}, indent=2) + "\n")
+    record = json.loads(RECORD.read_text())
+    allowed = SAME_COMPILER if record["compiler"] == now else OTHER_COMPILER
+    print(f"{now}; recorded with {record['compiler']}, so up to {allowed - 1:.0%} more is let pass")
+    for name, count_now in counted.items():
+        print(f"{name:10}{count_now:10,} instructions an event{count_now / record['instructions'][name] - 1:+8.1%}")
+    errors = compare(counted, record["instructions"], allowed)
+    print("\n".join(errors), file=sys.stderr)
+    return 1 if errors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
