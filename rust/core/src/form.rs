@@ -36,13 +36,18 @@ impl<'q> Raw<'q> {
     /// Appends what [`decode`](Self::decode) returns.
     pub fn decode_into(self, out: &mut Vec<u8>) {
         let begin = out.len();
-        let mut at = 0;
+        let mut rest = self.bytes;
         let mut seen = 0;
-        while at < self.bytes.len() {
-            let (byte, length) = decode_byte(&self.bytes[at..]);
-            out.push(byte);
-            seen |= byte;
-            at += length;
+        while !rest.is_empty() {
+            let plain = rest.iter().position(|&byte| !PLAIN[usize::from(byte)]).unwrap_or(rest.len());
+            out.extend_from_slice(&rest[..plain]);
+            rest = &rest[plain..];
+            if !rest.is_empty() {
+                let (byte, length) = decode_byte(rest);
+                out.push(byte);
+                seen |= byte;
+                rest = &rest[length..];
+            }
         }
         if seen >= 0x80 {
             repair(out, begin);
