@@ -48,7 +48,7 @@ def run(*arguments: str, cwd: Path, environment: dict[str, str] | None = None) -
     )
 
 
-@pytest.mark.parametrize("name", ["pixelcore", "serve", "tail", "forward", "check"])
+@pytest.mark.parametrize("name", ["pixelcore", "serve", "tail", "forward", "replay", "check"])
 def test_help(tmp_path: Path, name: str) -> None:
     ended = run(*([] if name == "pixelcore" else [name]), "--help", cwd=tmp_path)
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -238,7 +238,7 @@ def test_forward_needs_a_kafka(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("arguments", [("serve",), ("tail",), ("forward",), ("check",)])
+@pytest.mark.parametrize("arguments", [("serve",), ("tail",), ("forward",), ("replay",), ("check",)])
 def test_a_wrong_setting_is_one_line_everywhere(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     ended = run(*arguments, cwd=tmp_path, environment={"PIXELCORE_LOG_LEVEL": "loud"})
     assert ended.returncode != 0
@@ -252,6 +252,9 @@ USAGE: list[tuple[str, tuple[str, ...], str]] = [
     ("no workers", ("serve", "--workers", "0"), "--workers"),
     ("a property without a value", ("serve", "-X", "debug"), "-X"),
     ("fewer lines than none", ("tail", "-n", "-1"), "-n"),
+    ("a reason that is none", ("replay", "--reason", "no_reason"), "--reason"),
+    ("a time that is none", ("replay", "--since", "yesterday"), "--since"),
+    ("a time before all times", ("replay", "--until", "0001-01-01T00:00:00+23:00"), "--until"),
     ("an unknown flag", ("tail", "--no-such"), "--no-such"),
     ("an unknown command", ("no-such",), "no-such"),
 ]

@@ -45,6 +45,7 @@ RIGHT: list[tuple[str, str, str, Any]] = [
     ("PIXELCORE_TYPED_VALUES", "FALSE", "typed_values", False),
     ("PIXELCORE_DEBUG_HEADER", "true", "debug_header", True),
     ("PIXELCORE_TOPIC", "events", "topic", "events"),
+    ("PIXELCORE_KAFKA_REJECTED_TOPIC", "rejections", "rejected_topic", "rejections"),
     ("PIXELCORE_CHECKPOINT_TOPIC", "checkpoints", "checkpoint_topic", "checkpoints"),
     ("PIXELCORE_DELIVERY", "at-least-once", "delivery", "at-least-once"),
     ("PIXELCORE_DRAIN_SECONDS", "2.5", "drain_seconds", 2.5),
@@ -69,7 +70,7 @@ def test_defaults() -> None:
     assert defaults.fsync == 1.0
     assert defaults.journal_max_bytes == 10 * 2**30
     assert defaults.delivery == "exactly-once"
-    assert defaults.topic == "raw-events"
+    assert (defaults.topic, defaults.rejected_topic) == ("raw-events", None)
     assert (defaults.max_query_bytes, defaults.max_parameters, defaults.max_depth) == (8192, 256, 32)
     assert (defaults.typed_values, defaults.debug_header) == (False, False)
     assert (defaults.kafka, defaults.ships) == ({}, False)
@@ -112,6 +113,7 @@ WRONG: list[tuple[str, str]] = [
     ("PIXELCORE_TYPED_VALUES", ""),
     ("PIXELCORE_DEBUG_HEADER", "2"),
     ("PIXELCORE_TOPIC", ""),
+    ("PIXELCORE_KAFKA_REJECTED_TOPIC", ""),
     ("PIXELCORE_CHECKPOINT_TOPIC", ""),
     ("PIXELCORE_DELIVERY", "at-most-once"),
     ("PIXELCORE_DRAIN_SECONDS", "-1"),

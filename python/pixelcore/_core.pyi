@@ -11,6 +11,7 @@ from typing import Literal, final
 from typing_extensions import Self
 
 __all__ = [
+    "REASONS",
     "Collector",
     "Journal",
     "JournalReader",
@@ -33,6 +34,9 @@ def check_proxies(list: str) -> None:
 
     Raises ``ValueError`` that names the first wrong one.
     """
+
+REASONS: tuple[str, ...]
+"""All reasons of rejection, in order of precedence."""
 
 def pairs(query: str | bytes) -> list[tuple[str, str]]:
     """The names and values of a query, in order.
@@ -187,6 +191,9 @@ class JournalReader:
     def lines(self, max_events: int, max_bytes: int) -> list[bytes]:
         """The same events without their keys."""
 
+    def records(self, max_events: int, max_bytes: int) -> list[tuple[int, bytes]]:
+        """The same events, each after the offset that it begins at."""
+
     def seek(self, offset: int) -> None:
         """Read on from ``offset``, which must be one that `offset` gave."""
 
@@ -257,6 +264,15 @@ class Collector:
 
         Returns None for an event, else the rejection's reason. Raises `pixelcore.JournalError` when the line could not
         be written; the request is then lost, and counted so.
+        """
+
+    def replay(self, record: bytes) -> bytes:
+        """The event that a rejected request becomes now, as it was received then; nothing is journaled or counted.
+
+        ``record`` is a line of a rejections' journal. Keys are judged but for their rate limits, and a request without
+        a Referer that was refused for its domain is refused as long as the key has domains, since no Origin is kept.
+
+        Raises `pixelcore.Rejected` where there still is a ``reason``, and ``ValueError`` for a line that is no record.
         """
 
     def set_keys(self, toml: str, share: float) -> int:

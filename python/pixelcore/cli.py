@@ -9,11 +9,12 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timezone
 from typing import Any, TypeVar
 
 import click
 
-from . import __version__, log, settings
+from . import __version__, _core, log, settings
 from .datadir import EVENTS, REJECTIONS
 from .errors import JournalError, SettingsError
 
@@ -27,7 +28,8 @@ def setting_flags(*names: str) -> Callable[[F], F]:
         for name, field in reversed(settings.Settings.model_fields.items()):
             if name != "kafka" and (not names or name in names):
                 variable = settings.variable(name)
-                help_text = f"{field.description}  [env: {variable}; default: {field.default}]"
+                default = "none" if field.default is None else field.default
+                help_text = f"{field.description}  [env: {variable}; default: {default}]"
                 command = click.option(f"--{name.replace('_', '-')}", name, metavar="VALUE", help=help_text)(command)
         return command
 
@@ -173,7 +175,10 @@ def tail(follow: bool, lines: int, rejected: bool, data_dir: str | None) -> None
 
 @main.command()
 @click.option("-f", "--follow", is_flag=True, help="Stay, and ship what workers without Kafka journal.")
-@setting_flags("data_dir", "topic", "checkpoint_topic", "delivery", "journal_retain", "log_level", "log_format")
+@setting_flags(
+    *("data_dir", "topic", "rejected_topic", "checkpoint_topic", "delivery", "journal_retain"),
+    *("log_level", "log_format"),
+)
 @kafka_flag
 def forward(follow: bool, kafka: tuple[str, ...], **flags: str | None) -> None:
     """Ship a data directory to Kafka without serving. Exits 0 when all there is has been shipped."""
@@ -190,11 +195,60 @@ def forward(follow: bool, kafka: tuple[str, ...], **flags: str | None) -> None:
         signal.signal(number, lambda *_: stop.set())
     forwarder = Forwarder(chosen, follow=follow)
     forwarder.start()
-    while forwarder.is_alive() and not stop.wait(0.1):
+    while not (forwarder.join(0.0) or stop.wait(0.1)):
         pass
     forwarder.stop(chosen.drain_seconds)
     if not (follow or forwarder.finished):
         raise click.ClickException("not everything was shipped: see the log")
+
+
+def utc_time(text: str) -> str:
+    """A time in ISO 8601, in UTC unless it says otherwise, as ``receivedAt`` has it."""
+    try:
+        time = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        utc = time.replace(tzinfo=time.tzinfo or timezone.utc).astimezone(timezone.utc)
+    except (ValueError, OverflowError):
+        raise click.BadParameter(f"{text!r} is not like 2025-02-25T14:30:00Z or 2025-02-25") from None
+    return utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@main.command()
+@click.option("--dry-run", is_flag=True, help="Judge only; nothing becomes an event.")
+@click.option(
+    "--reason",
+    "reasons",
+    multiple=True,
+    type=click.Choice(_core.REASONS),
+    metavar="REASON",
+    help="Only what was rejected for this reason; may be repeated.",
+)
+@click.option("--since", type=utc_time, metavar="TIME", help="Only what was received then or later: ISO 8601, UTC.")
+@click.option("--until", type=utc_time, metavar="TIME", help="Only what was received before.")
+@setting_flags(
+    *("data_dir", "journal_max_bytes", "journal_segment_bytes"),
+    *("max_query_bytes", "max_parameters", "max_depth", "typed_values"),
+    *("keys_file", "ip", "respect_gpc", "automated"),
+)
+def replay(dry_run: bool, reasons: tuple[str, ...], since: str | None, until: str | None, **flags: str | None) -> None:
+    """Judge rejected requests again: what is accepted now becomes events, received when it was. Never twice."""
+    chosen = load(flags)
+    from . import replay as replaying
+
+    def wanted(reason: str, received_at: str) -> bool:
+        in_time = (since is None or since <= received_at) and (until is None or received_at < until)
+        return in_time and (not reasons or reason in reasons)
+
+    try:
+        outcome = replaying.run(chosen, wanted, dry_run)
+    except (JournalError, SettingsError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    rejected, accepted = outcome.rejected, outcome.accepted
+    click.echo(f"{'reason':20}  {'still rejected':>14}  {'accepted':>14}")
+    for reason in sorted({*rejected, *accepted}):
+        click.echo(f"{reason:20}  {rejected[reason]:14}  {accepted[reason]:14}")
+    click.echo(f"{'total':20}  {rejected.total():14}  {accepted.total():14}")
+    if outcome.unreadable:
+        click.echo(f"{outcome.unreadable} records could not be read", err=True)
 
 
 @main.command()

@@ -38,7 +38,7 @@ class FencedError(Exception):
 
 
 class Delivery(Protocol):
-    """Takes the events of one journal. Any exception but `FencedError` means: open it anew and go on from there."""
+    """Takes the events of one journal to one topic. Any exception but `FencedError` means: open it anew and go on from there."""
 
     committed: int
     """The offset below which every event is in the topic."""
@@ -53,12 +53,13 @@ class Delivery(Protocol):
 class _Producing:
     """What both ways share: the producer, and the first thing that went wrong with a message."""
 
-    def __init__(self, settings: Settings, halted: Callable[[], bool], **properties: str) -> None:
+    def __init__(self, settings: Settings, topic: str, halted: Callable[[], bool], **properties: str) -> None:
         self._settings = settings
+        self._topic = topic
         self._halted = halted
         self._failure: KafkaError | None = None
         self._producer: Producer = kafka.producer(settings, **properties)
-        kafka.patiently(halted, lambda _: kafka.ensure_topics(settings, self._producer))
+        kafka.patiently(halted, lambda _: kafka.ensure_topics(settings, topic, self._producer))
 
     def close(self) -> None:
         # A fenced producer raises its fatal error here once more.
@@ -69,7 +70,7 @@ class _Producing:
 
     def _produce(self, events: list[Event]) -> None:
         self._failure = None
-        queued = self._producer.produce_batch(self._settings.topic, events, on_delivery=self._delivered)
+        queued = self._producer.produce_batch(self._topic, events, on_delivery=self._delivered)
         if queued < len(events):
             raise KafkaException(next(event["_error"] for event in events if "_error" in event))
 
@@ -87,10 +88,12 @@ class ExactlyOnce(_Producing):
     before it has been seen by then, however many other gateways write to the same partition.
     """
 
-    def __init__(self, settings: Settings, journal: Path, halted: Callable[[], bool], owner: str, fenced: bool) -> None:
+    def __init__(
+        self, settings: Settings, topic: str, journal: Path, halted: Callable[[], bool], owner: str, fenced: bool
+    ) -> None:
         """Claim a journal as ``owner``; ``fenced`` says that it was open before and then fenced."""
         self._journal = journal.name
-        super().__init__(settings, halted, transactional_id=f"pixelcore-{self._journal}")
+        super().__init__(settings, topic, halted, transactional_id=f"pixelcore-{self._journal}")
         if fenced:
             self._yield_to_a_twin(owner)
         kafka.patiently(halted, self._producer.init_transactions)
@@ -176,8 +179,8 @@ class ExactlyOnce(_Producing):
 class AtLeastOnce(_Producing):
     """An idempotent producer, and the journal's offset in a file beside its segments."""
 
-    def __init__(self, settings: Settings, journal: Path, halted: Callable[[], bool]) -> None:
-        super().__init__(settings, halted)
+    def __init__(self, settings: Settings, topic: str, journal: Path, halted: Callable[[], bool]) -> None:
+        super().__init__(settings, topic, halted)
         self._file = journal / CHECKPOINT
         self.committed = _on_disk(journal)
 

@@ -1,6 +1,6 @@
 """From the journals to Kafka (contract, section 6).
 
-A forwarder ships its worker's own journal, and first of all the ones whose writers are gone. A journal is forwarded by
+A forwarder ships its worker's own journals, and first of all the ones whose writers are gone. A journal is forwarded by
 one process at a time, which holds its ``forward.lock``.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from . import kafka
 from ._core import Journal, JournalReader
-from .datadir import EVENTS, journals
+from .datadir import EVENTS, REJECTIONS, journals
 from .delivery import FencedError
 from .errors import JournalError
 from .settings import Settings
@@ -25,24 +25,70 @@ ORPHANS_EVERY_SECONDS = 2.0
 RESTART_SECONDS = 1.0
 
 
-class Forwarder(threading.Thread):
-    """Ships the journals of a data directory. With ``own``, that one until it is closed; else all that are there."""
+class Forwarder:
+    """Ships the journals of a data directory: events, and rejections where there is a topic for them.
 
-    def __init__(self, settings: Settings, own: Journal | None = None, follow: bool = True) -> None:
-        super().__init__(name="forwarder", daemon=True)
-        self._settings = settings
-        self._own = Path(own.path) if own is not None else None
-        self._follow = follow
-        self._halted = threading.Event()
-        self._stopping = threading.Event()
-        self._lost: set[Path] = set()
-        self.finished = False
-        """Whether it ended of its own accord, with nothing left to do."""
+    With ``own``, a worker's journals of events and of rejections, until they are closed; else all that are there. Each
+    kind has a thread and a producer of its own, so that a flood of rejections, or a topic that takes none, holds up no
+    event. A producer is made when there is something to ship: a gateway that rejects nothing has one.
+    """
+
+    def __init__(self, settings: Settings, own: tuple[Journal, Journal] | None = None, follow: bool = True) -> None:
         # Says what is wrong with the properties here and now, not later in a thread.
         kafka.producer(settings).purge()
+        events, rejections = own or (None, None)
+        self._routes = [_Route(settings, EVENTS, settings.topic, events, follow)]
+        if settings.rejected_topic is not None:
+            self._routes.append(_Route(settings, REJECTIONS, settings.rejected_topic, rejections, follow))
+
+    def start(self) -> None:
+        """Begin."""
+        for route in self._routes:
+            route.start()
+
+    def is_alive(self) -> bool:
+        """Whether all that is to be shipped still is."""
+        return all(route.is_alive() for route in self._routes)
+
+    def join(self, seconds: float) -> bool:
+        """Wait until everything has ended; False when ``seconds`` passed first."""
+        end = time.monotonic() + seconds
+        for route in self._routes:
+            route.join(max(0.0, end - time.monotonic()))
+        return not any(route.is_alive() for route in self._routes)
+
+    def stop(self, drain_seconds: float) -> None:
+        """Ship what is left, for ``drain_seconds`` at most."""
+        for route in self._routes:
+            route.stopping.set()
+        self.join(drain_seconds)
+        for route in self._routes:
+            route.halted.set()
+        self.join(5.0)
+
+    @property
+    def finished(self) -> bool:
+        """Whether it ended of its own accord, with nothing left to do."""
+        return all(route.finished for route in self._routes)
+
+
+class _Route(threading.Thread):
+    """From the journals under one root to one topic."""
+
+    def __init__(self, settings: Settings, kind: str, topic: str, own: Journal | None, follow: bool) -> None:
+        super().__init__(name=f"forwarder of {kind}", daemon=True)
+        self._settings = settings
+        self._root = settings.data_dir / kind
+        self._topic = topic
+        self._own = Path(own.path) if own is not None else None
+        self._follow = follow
+        self.stopping = threading.Event()
+        self.halted = threading.Event()
+        self._lost: set[Path] = set()
+        self.finished = False
 
     def run(self) -> None:
-        while not self._halted.is_set():
+        while not self.halted.is_set():
             try:
                 if self._own is not None:
                     self._ship_own(self._own)
@@ -51,29 +97,22 @@ class Forwarder(threading.Thread):
                 return
             except Exception:
                 log.critical("the forwarder failed and starts over; events are safe in the journal", exc_info=True)
-                self._halted.wait(RESTART_SECONDS)
-
-    def stop(self, drain_seconds: float) -> None:
-        """Ship what is left, for ``drain_seconds`` at most."""
-        self._stopping.set()
-        self.join(drain_seconds)
-        self._halted.set()
-        self.join(5.0)
+                self.halted.wait(RESTART_SECONDS)
 
     def _ship_own(self, journal: Path) -> None:
-        own = Shipment(self._settings, journal, self._halted)
+        own = self._shipment(journal)
         look_again = 0.0
         try:
-            while not (own.done or self._halted.is_set()):
-                if time.monotonic() >= look_again and not self._stopping.is_set():
+            while not (own.done or self.halted.is_set()):
+                if time.monotonic() >= look_again and not self.stopping.is_set():
                     self._ship_to_the_end(self._orphans())
                     look_again = time.monotonic() + ORPHANS_EVERY_SECONDS
                 if own.claim():
                     own.step()
-                elif self._stopping.is_set() and not journal.exists():
+                elif self.stopping.is_set() and not journal.exists():
                     return  # there never was an event
                 else:
-                    self._halted.wait(WAIT_MS / 1000)
+                    self.halted.wait(WAIT_MS / 1000)
         except FencedError as error:
             log.critical(
                 "journal %s is forwarded by %s now, perhaps from a copy of the data directory: forwarding stops here",
@@ -86,7 +125,7 @@ class Forwarder(threading.Thread):
     def _ship_all(self) -> None:
         live: dict[Path, Shipment] = {}
         try:
-            while not self._stopping.is_set():
+            while not self.stopping.is_set():
                 # One at a time, since each costs a producer; only living writers' journals stay open.
                 self._ship_to_the_end([path for path in self._orphans() if path not in live])
                 self._claim_live(live)
@@ -103,7 +142,7 @@ class Forwarder(threading.Thread):
                     self.finished = not left
                     return
                 if not live:
-                    self._halted.wait(WAIT_MS / 1000)
+                    self.halted.wait(WAIT_MS / 1000)
         finally:
             for shipment in live.values():
                 shipment.close()
@@ -111,18 +150,18 @@ class Forwarder(threading.Thread):
     def _claim_live(self, live: dict[Path, Shipment]) -> None:
         for path in self._journals():
             if path not in live and path not in self._lost and JournalReader(path).live:
-                shipment = Shipment(self._settings, path, self._halted)
+                shipment = self._shipment(path)
                 if shipment.claim():
                     live[path] = shipment
 
     def _ship_to_the_end(self, journals: list[Path]) -> None:
         """Ship journals whose writers are gone, the oldest first."""
         for path in journals:
-            shipment = Shipment(self._settings, path, self._halted)
+            shipment = self._shipment(path)
             try:
                 # What cannot be read holds up nothing else; it is tried again in the next round.
                 going_on = shipment.claim()
-                while going_on and not (shipment.done or shipment.stuck or self._stopping.is_set()):
+                while going_on and not (shipment.done or shipment.stuck or self.stopping.is_set()):
                     self._guarded_step(shipment)
                     going_on = path not in self._lost
             finally:
@@ -136,8 +175,11 @@ class Forwarder(threading.Thread):
             log.error("journal %s is forwarded by %s now: leaving it", shipment.journal.name, error)
             return False
 
+    def _shipment(self, journal: Path) -> Shipment:
+        return Shipment(self._settings, self._topic, journal, self.halted)
+
     def _journals(self) -> list[Path]:
-        return journals(self._settings.data_dir / EVENTS)
+        return journals(self._root)
 
     def _orphans(self) -> list[Path]:
         """The journals whose writers are gone."""

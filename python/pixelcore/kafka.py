@@ -70,10 +70,10 @@ def patiently(halted: Callable[[], bool], call: Callable[[float], T]) -> T:
                 raise HaltedError from error
 
 
-def ensure_topics(settings: Settings, client: Producer) -> None:
-    """Create the topics that are missing, where the broker allows it."""
+def ensure_topics(settings: Settings, topic: str, client: Producer) -> None:
+    """Create ``topic`` and the checkpoint topic where they are missing and the broker allows it."""
     there = client.list_topics(timeout=5).topics
-    missing = [name for name in (settings.topic, settings.checkpoint_topic) if name not in there]
+    missing = [name for name in (topic, settings.checkpoint_topic) if name not in there]
     if not missing:
         return
     # Importing the admin client costs 5 MB; a gateway needs it once in its life.

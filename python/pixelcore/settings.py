@@ -20,6 +20,8 @@ from .errors import SettingsError
 
 PREFIX = "PIXELCORE_"
 KAFKA_PREFIX = "PIXELCORE_KAFKA_"
+# Reads like a librdkafka property, but is none.
+_NAMED_OTHERWISE = {"rejected_topic": "PIXELCORE_KAFKA_REJECTED_TOPIC"}
 _OURS_TO_SET = frozenset(
     {"transactional.id", "enable.idempotence", "group.id", "isolation.level", "delivery.report.only.error"}
 )
@@ -95,6 +97,9 @@ class Settings(BaseSettings):
     debug_header: bool = Field(False, description="Answer with X-Pixelcore: accepted, or the rejection's reason.")
 
     topic: str = Field("raw-events", min_length=1, description="The Kafka topic of the events.")
+    rejected_topic: str | None = Field(
+        None, min_length=1, description="The Kafka topic of rejected requests; without it they stay in their journal."
+    )
     checkpoint_topic: str = Field(
         "pixelcore-checkpoints", min_length=1, description="The compacted topic of the journals' committed offsets."
     )
@@ -121,7 +126,7 @@ class Settings(BaseSettings):
 
 def variable(field: str) -> str:
     """The environment variable of a setting."""
-    return PREFIX + field.upper()
+    return _NAMED_OTHERWISE.get(field, PREFIX + field.upper())
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -34,12 +35,13 @@ FORWARD_LOCK = "forward.lock"
 class Shipment:
     """One journal on its way: claim it, then step until it is done."""
 
-    def __init__(self, settings: Settings, journal: Path, halted: threading.Event) -> None:
+    def __init__(self, settings: Settings, topic: str, journal: Path, halted: threading.Event) -> None:
         self.journal = journal
         self.done = False
         self.stuck = False
         """Whether the last thing that went wrong was not Kafka's."""
         self._settings = settings
+        self._topic = topic
         self._halted = halted
         self._claim: IO[str] | None = None
         self._reader = JournalReader(journal)
@@ -52,6 +54,7 @@ class Shipment:
         self._complaint = ""
         self._complain_again = 0.0
         self._passed_over = (0, 0, 0)
+        self._report_again = 0.0
 
     def claim(self) -> bool:
         """Take the journal, unless another process forwards it or it is not there."""
@@ -104,8 +107,9 @@ class Shipment:
 
     def _open(self) -> Delivery:
         if self._settings.delivery == "at-least-once":
-            return AtLeastOnce(self._settings, self.journal, self._halted.is_set)
-        return ExactlyOnce(self._settings, self.journal, self._halted.is_set, self._owner, self._fenced)
+            return AtLeastOnce(self._settings, self._topic, self.journal, self._halted.is_set)
+        halted = self._halted.is_set
+        return ExactlyOnce(self._settings, self._topic, self.journal, halted, self._owner, self._fenced)
 
     def _ship(self, delivery: Delivery) -> bool:
         events = self._reader.messages(self._batch, BATCH_BYTES)
@@ -132,10 +136,12 @@ class Shipment:
 
     def _finish(self) -> None:
         if self._settings.journal_retain > 0:
-            (self.journal / SHIPPED).touch()
+            # A budget that drops the oldest takes whole journals, too.
+            with contextlib.suppress(FileNotFoundError):
+                (self.journal / SHIPPED).touch()
         else:
             self._reader.delete_journal()
-        self._report_passed_over()
+        self._report_passed_over(at_last=True)
         self.done = True
         self.close()
 
@@ -164,10 +170,11 @@ class Shipment:
             self._halted.wait(self._backoff)
             self._backoff = min(2.0, self._backoff * 2)
 
-    def _report_passed_over(self) -> None:
+    def _report_passed_over(self, at_last: bool = False) -> None:
         now = (self._reader.torn, self._reader.corrupt, self._reader.missing)
-        if now != self._passed_over:
-            self._passed_over = now
+        # Where the oldest are dropped under a flood, this grows and grows.
+        if now != self._passed_over and (at_last or time.monotonic() >= self._report_again):
+            self._passed_over, self._report_again = now, time.monotonic() + LOG_EVERY_SECONDS
             log.warning(
                 "journal %s at offset %d: %d bytes of a torn line, %d corrupt lines, %d bytes of missing segments so far",
                 self.journal.name,

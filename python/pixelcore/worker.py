@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable
 
 from . import log as logging_setup
-from ._core import Collector, Journal
+from ._core import Journal
+from .collector import collector
 from .datadir import EVENTS, REJECTIONS
 from .errors import JournalError, SettingsError
 from .settings import Settings
@@ -46,21 +47,10 @@ class Worker:
             )
         except JournalError as error:
             raise SettingsError(f"PIXELCORE_DATA_DIR: {error}") from None
-        self._collector = Collector(
-            self.events,
-            self.rejections,
-            typed_values=settings.typed_values,
-            max_query_bytes=settings.max_query_bytes,
-            max_parameters=settings.max_parameters,
-            max_depth=settings.max_depth,
-            trusted_proxies=settings.trusted_proxies,
-            ip=settings.ip,
-            respect_gpc=settings.respect_gpc,
-            reject_automated=settings.automated == "reject",
-        )
+        self._collector = collector(settings, self.events, self.rejections)
+        self.collect = self._collector.collect
         self.asks_origin = settings.keys_file is not None
         self.asks_proxies = bool(settings.trusted_proxies)
-        self.collect = self._collector.collect
         self.durable = GroupCommit(self._sync, loop) if settings.fsync == "always" else None
         self._failure: str | None = None
         self._logged: dict[str, int] = {}
@@ -71,7 +61,7 @@ class Worker:
             # librdkafka is worth its memory only where there is a Kafka.
             from .forwarder import Forwarder
 
-            self.forwarder = Forwarder(settings, own=self.events)
+            self.forwarder = Forwarder(settings, own=(self.events, self.rejections))
             self.forwarder.start()
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
         self._housekeeper.start()

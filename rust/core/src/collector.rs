@@ -12,6 +12,7 @@ use crate::event::{self, Options, Request};
 use crate::journal::{Error, Journal};
 use crate::keys::Keys;
 use crate::reason::Reason;
+use crate::replay::Record;
 
 /// Writes events to one journal, rejections to another, and counts both.
 pub struct Collector {
@@ -99,6 +100,20 @@ impl Collector {
         })
     }
 
+    /// Appends the event that a rejected request becomes now; nothing is journaled or counted, and no rate limit
+    /// applies.
+    pub fn judge_again(&self, line: &mut Vec<u8>, record: &Record<'_>) -> Result<(), Reason> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        record.judge(|kind, query, request| {
+            let ip = request.ip.map(|ip| ip.parse().map_or(Some(Cow::Borrowed(ip)), |ip| self.kept(ip)));
+            let request = Request { ip: ip.as_ref().and_then(|ip| ip.as_deref()), ..*request };
+            event::write(line, kind, query, &request, &self.options, |wk| match &*keys {
+                None => Ok(""),
+                Some(keys) => keys.judge_again(wk, request.origin, request.referer),
+            })
+        })
+    }
+
     /// The client's address as the events have it.
     ///
     /// `peer` is `address:port`, or anything else for a Unix domain socket; the others are the values of
@@ -115,7 +130,11 @@ impl Collector {
         }
         let peer: Option<IpAddr> = peer.parse().ok().map(|address: SocketAddr| address.ip());
         let client = self.proxies.client_ip(peer, listed.iter().copied(), forwarded.iter().copied())?;
-        self.ip.apply(client).map(|address| Cow::Owned(address.to_string()))
+        self.kept(client)
+    }
+
+    fn kept(&self, address: IpAddr) -> Option<Cow<'static, str>> {
+        self.ip.apply(address).map(|address| Cow::Owned(address.to_string()))
     }
 
     /// Accepts these keys from now on, and no others. What was used of the limits of keys that stay is still used.

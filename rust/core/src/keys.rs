@@ -149,6 +149,18 @@ impl Keys {
     /// `origin` and `referer` are the values of these headers. `now` is the time since some moment that is the same
     /// in all calls for these keys, and for those that they were adopted from.
     pub fn judge(&self, wk: &str, origin: Option<&str>, referer: Option<&str>, now: Duration) -> Result<&str, Reason> {
+        let position = self.admit(wk, origin, referer)?;
+        let entry = &self.entries[position];
+        self.demand[position].fetch_add(1, Ordering::Relaxed);
+        if entry.bucket().take(now) { Ok(&entry.pipeline) } else { Err(Reason::RateLimited) }
+    }
+
+    /// The same without the limit, which is none of a request that is judged again: its time is over.
+    pub fn judge_again(&self, wk: &str, origin: Option<&str>, referer: Option<&str>) -> Result<&str, Reason> {
+        self.admit(wk, origin, referer).map(|position| &*self.entries[position].pipeline)
+    }
+
+    fn admit(&self, wk: &str, origin: Option<&str>, referer: Option<&str>) -> Result<usize, Reason> {
         let position = self.position(wk).ok_or(Reason::UnknownKey)?;
         let entry = &self.entries[position];
         if !entry.enabled {
@@ -157,8 +169,7 @@ impl Keys {
         if !domain::allows(&entry.domains, origin, referer) {
             return Err(Reason::DomainNotAllowed);
         }
-        self.demand[position].fetch_add(1, Ordering::Relaxed);
-        if entry.bucket().take(now) { Ok(&entry.pipeline) } else { Err(Reason::RateLimited) }
+        Ok(position)
     }
 
     /// Goes on with the buckets of the keys that `old` has, too: their tokens, their shares, and the demand. To be

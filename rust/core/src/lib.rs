@@ -1,8 +1,8 @@
 //! From the query of a tracking pixel to one JSON event, and to a journal that keeps it.
 //!
 //! [`form`] splits and decodes a query, [`tree`] nests its dotted names, [`event`] writes the event, [`client`] says
-//! who asked, [`keys`] whether they may, [`journal`] keeps lines, and [`collector`] is the way of one request through
-//! all of them. Nothing here knows Python or Kafka.
+//! who asked, [`keys`] whether they may, [`journal`] keeps lines, [`collector`] is the way of one request through
+//! all of them, and [`replay`] reads a rejected one again. Nothing here knows Python or Kafka.
 
 #![forbid(unsafe_code)]
 
@@ -18,6 +18,7 @@ pub mod keys;
 mod parameters;
 pub mod rate;
 pub mod reason;
+pub mod replay;
 pub mod text;
 pub mod time;
 pub mod tree;

@@ -123,3 +123,52 @@ proptest! {
         prop_assert!(reader.finished().unwrap());
     }
 }
+
+#[test]
+fn a_reader_copes_with_a_writer_that_drops_the_oldest() {
+    let root = tempfile::tempdir().unwrap();
+    let journal = Journal::new(root.path(), 400, 3200, WhenFull::DropOldest).unwrap();
+    journal.append(&line(0)).unwrap();
+    let (mut reader, mut bytes, mut numbers) = (Reader::new(journal.directory(), 0), 0, Vec::new());
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| (1..20_000).map(|i| journal.append(&line(i)).unwrap()).max());
+        loop {
+            let over = writer.is_finished();
+            let batch = reader.read(50, 1 << 20).unwrap();
+            for (line, _) in batch.iter() {
+                bytes += line.len() as u64 + 1;
+                numbers.push(serde_json::from_slice::<serde_json::Value>(line).unwrap()["i"].as_u64().unwrap());
+            }
+            // As a forwarder does, whose deletions and the writer's may meet.
+            reader.delete_before(reader.offset(), Duration::ZERO).unwrap();
+            if over && batch.iter().len() == 0 {
+                break;
+            }
+        }
+    });
+    assert!(numbers.is_sorted_by(|a, b| a < b), "in order, and none twice");
+    assert_eq!(numbers.last(), Some(&19_999));
+    assert_eq!((bytes + reader.missing(), reader.offset()), (journal.end(), journal.end()));
+    assert_eq!((reader.torn(), reader.corrupt()), (0, 0));
+
+    // One who comes late finds what is left, one who comes after all was dropped finds nothing.
+    let mut late = Reader::new(journal.directory(), 0);
+    late.delete_before(journal.end(), Duration::ZERO).unwrap();
+    assert!(!read(&mut late).is_empty() && late.missing() > 0);
+    journal.close().unwrap();
+    late.delete_journal().unwrap();
+    assert!(late.finished().unwrap());
+}
+
+#[test]
+fn offsets_are_where_lines_begin() {
+    let root = tempfile::tempdir().unwrap();
+    let journal = filled(root.path(), 100, 300);
+    let mut reader = Reader::new(journal.directory(), 0);
+    let batch = reader.read(usize::MAX, usize::MAX).unwrap();
+    assert_eq!(batch.offsets().len(), 100);
+    for ((line, _), &offset) in batch.iter().zip(batch.offsets()) {
+        let mut from_here = Reader::new(journal.directory(), offset);
+        assert_eq!(from_here.read(1, 1 << 20).unwrap().iter().next().unwrap().0, line);
+    }
+}

@@ -9,15 +9,16 @@ use pixelcore::event::{Limits, Options, Request};
 use pixelcore::keys::Keys;
 use pixelcore::rate;
 use pixelcore::reason::Reason;
+use pixelcore::replay::Record;
 use pixelcore::time::UnixMillis;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyType};
+use pyo3::types::{PyBytes, PyDict, PyType};
 
 use crate::journal::{Journal, raise};
-use crate::query::error;
+use crate::query::{error, rejected};
 
 #[pyclass(frozen, module = "pixelcore")]
 pub struct Collector(collector::Collector);
@@ -102,6 +103,14 @@ impl Collector {
         }
     }
 
+    fn replay<'py>(&self, py: Python<'py>, record: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+        let record = Record::parse(record).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        collector::with_line(|line| match self.0.judge_again(line, &record) {
+            Ok(()) => Ok(PyBytes::new(py, line)),
+            Err(reason) => Err(rejected(py, reason)),
+        })
+    }
+
     /// Parses without the GIL, since 100,000 keys take half a second.
     fn set_keys(&self, py: Python<'_>, toml: &str, share: f64) -> PyResult<usize> {
         py.detach(|| {
@@ -116,7 +125,9 @@ impl Collector {
 
     fn demand<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let demand = PyDict::new(py);
-        self.0.with_keys(|keys, _| keys.demand().try_for_each(|(key, count)| demand.set_item(key, count))).transpose()?;
+        self.0
+            .with_keys(|keys, _| keys.demand().try_for_each(|(key, count)| demand.set_item(key, count)))
+            .transpose()?;
         Ok(demand)
     }
 

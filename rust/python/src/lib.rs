@@ -8,7 +8,9 @@ mod query;
 
 #[pyo3::pymodule]
 mod _core {
+    use pixelcore::reason::Reason;
     use pyo3::prelude::*;
+    use pyo3::types::PyTuple;
 
     #[pymodule_export]
     use super::collector::{Collector, check_keys, check_proxies};
@@ -19,6 +21,7 @@ mod _core {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("REASONS", PyTuple::new(module.py(), Reason::ALL.map(Reason::as_str))?)?;
         module.add("__version__", pixelcore::VERSION)
     }
 }

@@ -103,7 +103,7 @@ pub fn event<'py>(
     })
 }
 
-fn rejected(py: Python<'_>, reason: Reason) -> PyErr {
+pub fn rejected(py: Python<'_>, reason: Reason) -> PyErr {
     static REJECTED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     error(py, &REJECTED, "Rejected", reason.as_str().to_owned())
 }

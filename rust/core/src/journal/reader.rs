@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fs::{self, File};
+use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -47,6 +48,7 @@ pub struct Reader {
 pub struct Batch {
     bytes: Vec<u8>,
     lines: Vec<(Range<usize>, Option<String>)>,
+    offsets: Vec<u64>,
 }
 
 impl Batch {
@@ -54,6 +56,12 @@ impl Batch {
     #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], Option<&str>)> {
         self.lines.iter().map(|(range, key)| (&self.bytes[range.clone()], key.as_deref()))
+    }
+
+    /// The offset that each line begins at.
+    #[must_use]
+    pub fn offsets(&self) -> &[u64] {
+        &self.offsets
     }
 }
 
@@ -143,6 +151,7 @@ impl Reader {
                         batch.bytes.extend_from_slice(event);
                         let key = keys.user_id.or(keys.anonymous_id).map(Cow::into_owned);
                         batch.lines.push((begin..batch.bytes.len(), key));
+                        batch.offsets.push(self.offset);
                     }
                     None => self.corrupt += 1,
                 }
@@ -199,8 +208,14 @@ impl Reader {
         for pair in segments.windows(2) {
             let old = now.duration_since(pair[0].modified).unwrap_or_default() >= age;
             if pair[1].start <= offset && old {
-                fs::remove_file(&pair[0].path).at(&pair[0].path)?;
-                deleted += 1;
+                match fs::remove_file(&pair[0].path) {
+                    // A writer that drops the oldest was faster.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    removed => {
+                        removed.at(&pair[0].path)?;
+                        deleted += 1;
+                    }
+                }
             }
         }
         Ok(deleted)
@@ -209,7 +224,7 @@ impl Reader {
     /// Deletes the journal with all its files.
     pub fn delete_journal(&self) -> Result<(), Error> {
         match fs::remove_dir_all(&self.directory) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).at(&self.directory),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).at(&self.directory),
             _ => Ok(()),
         }
     }
@@ -243,27 +258,38 @@ impl Reader {
             self.torn += end.saturating_sub(self.offset);
             self.missing += next.start.saturating_sub(end.max(self.offset));
             self.offset = next.start;
-            self.open = Some((File::open(&next.path).at(&next.path)?, next.start));
+            self.open = open(&next.path)?.map(|file| (file, next.start));
         }
     }
 
     /// Opens the segment that holds the offset, or the first one behind it.
     fn open_segment(&mut self) -> Result<bool, Error> {
-        let segments = segment::list(&self.directory)?;
-        let holds = segments.partition_point(|segment| segment.start <= self.offset).saturating_sub(1);
-        let Some(Segment { path, start, .. }) = segments.get(holds) else { return Ok(false) };
-        if *start > self.offset {
-            self.missing += start - self.offset;
-            self.offset = *start;
+        loop {
+            let segments = segment::list(&self.directory)?;
+            let holds = segments.partition_point(|segment| segment.start <= self.offset).saturating_sub(1);
+            let Some(Segment { path, start, .. }) = segments.get(holds) else { return Ok(false) };
+            let Some(file) = open(path)? else { continue };
+            if *start > self.offset {
+                self.missing += start - self.offset;
+                self.offset = *start;
+            }
+            self.open = Some((file, *start));
+            return Ok(true);
         }
-        self.open = Some((File::open(path).at(path)?, *start));
-        Ok(true)
     }
 
     /// Bytes behind the offset in the last segment.
     fn tail_bytes(&self) -> Result<u64, Error> {
         let last = segment::list(&self.directory)?.pop();
         Ok(last.map_or(0, |last| (last.start + last.bytes).saturating_sub(self.offset)))
+    }
+}
+
+/// None where it was deleted since it was listed: a writer that drops the oldest does not ask its readers.
+fn open(path: &Path) -> Result<Option<File>, Error> {
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some).at(path),
     }
 }
 

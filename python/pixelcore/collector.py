@@ -1,0 +1,22 @@
+"""The core's Collector as the settings want it."""
+
+from __future__ import annotations
+
+from ._core import Collector, Journal
+from .settings import Settings
+
+
+def collector(settings: Settings, events: Journal, rejections: Journal) -> Collector:
+    """A collector into these journals, which accepts every well-formed key."""
+    return Collector(
+        events,
+        rejections,
+        typed_values=settings.typed_values,
+        max_query_bytes=settings.max_query_bytes,
+        max_parameters=settings.max_parameters,
+        max_depth=settings.max_depth,
+        trusted_proxies=settings.trusted_proxies,
+        ip=settings.ip,
+        respect_gpc=settings.respect_gpc,
+        reject_automated=settings.automated == "reject",
+    )
