@@ -31,7 +31,7 @@ const CHUNK: usize = 256 * 1024;
 pub struct Reader {
     directory: PathBuf,
     offset: u64,
-    open: Option<(File, u64)>,
+    open: Option<Open>,
     torn: u64,
     /// What is torn behind the offset, known once the journal is finished.
     tail: u64,
@@ -41,6 +41,37 @@ pub struct Reader {
     busy: Instant,
     /// When a new segment was last looked for.
     thorough: Instant,
+}
+
+/// The segment that the offset is in.
+struct Open {
+    file: File,
+    start: u64,
+    /// The segment behind it, once there is one. It begins where this one ends.
+    next: Option<Segment>,
+    /// When the directory had changed last as it was listed, unless that was so short ago that it may have changed
+    /// since without a later time.
+    listed: Option<SystemTime>,
+}
+
+/// More than the grain of a file system's times.
+const GRAIN: Duration = Duration::from_millis(100);
+
+impl Open {
+    fn new(file: File, start: u64) -> Self {
+        Self { file, start, next: None, listed: None }
+    }
+
+    /// Looks for a next segment, where a new file may have come.
+    fn find_next(&mut self, directory: &Path) -> Result<(), Error> {
+        let changed = fs::metadata(directory).and_then(|metadata| metadata.modified()).ok();
+        if self.next.is_none() && (changed.is_none() || self.listed != changed) {
+            let now = SystemTime::now();
+            self.listed = changed.filter(|&changed| now.duration_since(changed).is_ok_and(|age| age > GRAIN));
+            self.next = segment::list(directory)?.into_iter().find(|segment| segment.start > self.start);
+        }
+        Ok(())
+    }
 }
 
 /// Lines in one buffer.
@@ -185,7 +216,7 @@ impl Reader {
 
     /// Whether the open segment has bytes behind the offset, or none is open yet.
     fn has_grown(&self) -> bool {
-        let Some((file, start)) = &self.open else { return true };
+        let Some(Open { file, start, .. }) = &self.open else { return true };
         file.metadata().is_ok_and(|metadata| start + metadata.len() > self.offset)
     }
 
@@ -233,17 +264,18 @@ impl Reader {
     fn chunk(&mut self, size: usize) -> Result<Option<Vec<u8>>, Error> {
         let mut size = size.max(4096);
         loop {
-            let Some((file, start)) = &self.open else {
+            let Some(open) = &mut self.open else {
                 if self.open_segment()? {
                     continue;
                 }
                 return Ok(None);
             };
             // In this order: a segment is complete once there is a next one, at whose offset it ends.
-            let next = segment::list(&self.directory)?.into_iter().find(|segment| segment.start > *start);
+            open.find_next(&self.directory)?;
+            let Open { file, start, next, .. } = &*open;
             let room = next.as_ref().map_or(usize::MAX, |next| saturate(next.start.saturating_sub(self.offset)));
             let mut chunk = vec![0; size.min(room)];
-            let read = file.read_at(&mut chunk, self.offset - start).at(&self.directory)?;
+            let read = file.read_at(&mut chunk, self.offset - *start).at(&self.directory)?;
             chunk.truncate(read);
             if let Some(last) = memchr::memrchr(b'\n', &chunk) {
                 chunk.truncate(last + 1);
@@ -254,11 +286,11 @@ impl Reader {
                 continue;
             }
             let Some(next) = next else { return Ok(None) };
-            let end = start + file.metadata().at(&self.directory)?.len();
+            let end = *start + file.metadata().at(&self.directory)?.len();
             self.torn += end.saturating_sub(self.offset);
             self.missing += next.start.saturating_sub(end.max(self.offset));
             self.offset = next.start;
-            self.open = open(&next.path)?.map(|file| (file, next.start));
+            self.open = open_file(&next.path)?.map(|file| Open::new(file, next.start));
         }
     }
 
@@ -268,12 +300,12 @@ impl Reader {
             let segments = segment::list(&self.directory)?;
             let holds = segments.partition_point(|segment| segment.start <= self.offset).saturating_sub(1);
             let Some(Segment { path, start, .. }) = segments.get(holds) else { return Ok(false) };
-            let Some(file) = open(path)? else { continue };
+            let Some(file) = open_file(path)? else { continue };
             if *start > self.offset {
                 self.missing += start - self.offset;
                 self.offset = *start;
             }
-            self.open = Some((file, *start));
+            self.open = Some(Open::new(file, *start));
             return Ok(true);
         }
     }
@@ -286,7 +318,7 @@ impl Reader {
 }
 
 /// None where it was deleted since it was listed: a writer that drops the oldest does not ask its readers.
-fn open(path: &Path) -> Result<Option<File>, Error> {
+fn open_file(path: &Path) -> Result<Option<File>, Error> {
     match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         opened => opened.map(Some).at(path),
