@@ -51,8 +51,6 @@ class Shipment:
         self._fenced = False
         self._batch = BATCH_EVENTS
         self._backoff = 0.1
-        self._complaint = ""
-        self._complain_again = 0.0
         self._passed_over = (0, 0, 0)
         self._report_again = 0.0
 
@@ -125,7 +123,7 @@ class Shipment:
                 self._drop_delivery()
                 self._delivery = delivery = self._open()
                 delivery.deliver([], offset)
-            self._complaint, self._backoff, self._fenced, self.stuck = "", 0.1, False, False
+            self._backoff, self._fenced, self.stuck = 0.1, False, False
             self._batch = min(BATCH_EVENTS, self._batch * 2)
             self._reader.delete_before(delivery.committed, int(self._settings.journal_retain * 1000))
             return True
@@ -156,9 +154,7 @@ class Shipment:
         """Start over from what is committed. After every failure the batch is halved, so that one event, or a broker
         that is too slow for large transactions, holds up nothing else."""
         text = error.args[0].str() if isinstance(error, KafkaException) else str(error)
-        if text != self._complaint or time.monotonic() >= self._complain_again:
-            log.warning("journal %s: %s; trying again", self.journal.name, text)
-            self._complaint, self._complain_again = text, time.monotonic() + LOG_EVERY_SECONDS
+        log.warning("journal %s: %s; trying again", self.journal.name, text)
         self._drop_delivery()
         self.stuck = not isinstance(error, KafkaException)
         # Before it was opened there was nothing to be fenced off from: whoever comes last may have it.

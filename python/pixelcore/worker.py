@@ -68,8 +68,7 @@ class Worker:
 
     def failed(self, error: Exception) -> None:
         """Take note of a request that could not be journaled."""
-        if self._failure is None:
-            log.error("events are being lost: %s", error, exc_info=not isinstance(error, JournalError))
+        log.error("events are being lost: %s", error, exc_info=not isinstance(error, JournalError))
         self._failure = str(error)
 
     def health(self) -> tuple[int, str]:
