@@ -16,17 +16,20 @@ from tests.servers import is_gif
 
 
 class Load:
-    """``rate`` requests a second over ``connections`` connections, from `start` to `stop`, at most ``seconds`` long.
+    """``rate`` requests a second with ``key`` over ``connections`` connections, from `start` to `stop` or ``seconds`` later.
 
     No request is repeated: after an error the connection is made anew and the next request has a messageId of its own.
     What became of a request without an answer is open; ``sent`` holds its messageId, ``answered`` does not.
     """
 
-    def __init__(self, port: int, *, rate: float = 300, connections: int = 6, seconds: float = 60) -> None:
+    def __init__(
+        self, port: int, *, rate: float = 300, connections: int = 6, seconds: float = 60, key: str = "dk_test_load"
+    ) -> None:
         self.port = port
         self.rate = rate
         self.connections = connections
         self.seconds = seconds
+        self.key = key
         self.sent: set[str] = set()
         self.answered: set[str] = set()
         self.failures: Counter[str] = Counter()
@@ -97,7 +100,7 @@ class Load:
     async def _request(self, mid: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         person = hash(mid) % 50
         writer.write(
-            f"GET /v1/pixel/track?wk=dk_test_load&e=Load&mid={mid}&uid=user_{person} HTTP/1.1\r\n"
+            f"GET /v1/pixel/track?wk={self.key}&e=Load&mid={mid}&uid=user_{person} HTTP/1.1\r\n"
             f"Host: 127.0.0.1:{self.port}\r\nUser-Agent: load\r\n\r\n".encode()
         )
         head = await reader.readuntil(b"\r\n\r\n")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pixelcore
 import pytest
+from pixelcore._core import check_keys
 
 from tests.kafka.broker import free_port
 from tests.servers import GIF, clean_environment
@@ -44,6 +45,18 @@ def test_the_python_runs() -> None:
     assert blocks
     for block in blocks:
         exec(compile(block, "README.md", "exec"), {})  # noqa: S102
+
+
+def test_the_keys_are_a_key_file() -> None:
+    (block,) = (block for kind, block in BLOCKS if kind == "toml")
+    assert check_keys(block) == 2
+
+
+def test_the_reasons_are_in_order() -> None:
+    start = README.index("A request is rejected, in this order")
+    named = re.findall(r"`([a-z_]+)`", README[start : README.index("It gets its GIF", start)])
+    source = (ROOT / "rust" / "core" / "src" / "reason.rs").read_text()
+    assert named == re.findall(r'Self::\w+ => "(\w+)"', source)
 
 
 def test_no_command_is_untested() -> None:

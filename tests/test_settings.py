@@ -40,6 +40,13 @@ RIGHT: list[tuple[str, str, str, Any]] = [
     ("PIXELCORE_MAX_QUERY_BYTES", "65536", "max_query_bytes", 65_536),
     ("PIXELCORE_MAX_PARAMETERS", "1", "max_parameters", 1),
     ("PIXELCORE_MAX_DEPTH", "5", "max_depth", 5),
+    ("PIXELCORE_KEYS_FILE", "/etc/pixelcore/keys.toml", "keys_file", Path("/etc/pixelcore/keys.toml")),
+    ("PIXELCORE_TRUSTED_PROXIES", "10.0.0.0/8, loopback", "trusted_proxies", "10.0.0.0/8, loopback"),
+    ("PIXELCORE_TRUSTED_PROXIES", "", "trusted_proxies", ""),
+    ("PIXELCORE_IP", "truncated", "ip", "truncated"),
+    ("PIXELCORE_IP", "none", "ip", "none"),
+    ("PIXELCORE_RESPECT_GPC", "true", "respect_gpc", True),
+    ("PIXELCORE_AUTOMATED", "reject", "automated", "reject"),
     ("PIXELCORE_TYPED_VALUES", "true", "typed_values", True),
     ("PIXELCORE_TYPED_VALUES", "1", "typed_values", True),
     ("PIXELCORE_TYPED_VALUES", "FALSE", "typed_values", False),
@@ -73,6 +80,8 @@ def test_defaults() -> None:
     assert (defaults.topic, defaults.rejected_topic) == ("raw-events", None)
     assert (defaults.max_query_bytes, defaults.max_parameters, defaults.max_depth) == (8192, 256, 32)
     assert (defaults.typed_values, defaults.debug_header) == (False, False)
+    assert (defaults.keys_file, defaults.trusted_proxies, defaults.ip) == (None, "", "full")
+    assert (defaults.respect_gpc, defaults.automated) == (False, "flag")
     assert (defaults.kafka, defaults.ships) == ({}, False)
 
 
@@ -109,6 +118,12 @@ WRONG: list[tuple[str, str]] = [
     ("PIXELCORE_MAX_QUERY_BYTES", "0"),
     ("PIXELCORE_MAX_PARAMETERS", "many"),
     ("PIXELCORE_MAX_DEPTH", "1.5"),
+    ("PIXELCORE_TRUSTED_PROXIES", "all"),
+    ("PIXELCORE_TRUSTED_PROXIES", "10.0.0.1/8"),
+    ("PIXELCORE_TRUSTED_PROXIES", "10.0.0.0/8,"),
+    ("PIXELCORE_IP", "half"),
+    ("PIXELCORE_RESPECT_GPC", "sometimes"),
+    ("PIXELCORE_AUTOMATED", "drop"),
     ("PIXELCORE_TYPED_VALUES", "maybe"),
     ("PIXELCORE_TYPED_VALUES", ""),
     ("PIXELCORE_DEBUG_HEADER", "2"),
@@ -240,6 +255,8 @@ SERVE: list[tuple[str, dict[str, str], tuple[str, ...], str]] = [
     ("by flag", {}, ("--fsync", "sometimes"), "PIXELCORE_FSYNC"),
     ("a flag wins", {"PIXELCORE_MAX_DEPTH": "1"}, ("--max-depth", "0"), "PIXELCORE_MAX_DEPTH"),
     ("unknown", {"PIXELCORE_DATADIR": "x"}, (), "PIXELCORE_DATADIR"),
+    ("a key file that is missing", {"PIXELCORE_KEYS_FILE": "/missing"}, (), "PIXELCORE_KEYS_FILE"),
+    ("a key file that is empty", {}, ("--keys-file", "/dev/null"), "PIXELCORE_KEYS_FILE"),
     ("a data directory that is a file", {"PIXELCORE_DATA_DIR": "/dev/null"}, (), "PIXELCORE_DATA_DIR"),
     ("a data directory below a file", {"PIXELCORE_DATA_DIR": "/dev/null/x"}, (), "PIXELCORE_DATA_DIR"),
     (
@@ -279,7 +296,12 @@ def test_serve_stops_with_one_line(
 
 @pytest.mark.parametrize(
     ("variable", "text"),
-    [("PIXELCORE_FSYNC", "sometimes"), ("PIXELCORE_DATADIR", "x"), ("PIXELCORE_DATA_DIR", "/dev/null/x")],
+    [
+        ("PIXELCORE_FSYNC", "sometimes"),
+        ("PIXELCORE_DATADIR", "x"),
+        ("PIXELCORE_DATA_DIR", "/dev/null/x"),
+        ("PIXELCORE_KEYS_FILE", "/missing"),
+    ],
 )
 def test_plain_granian_stops_and_says_why(tmp_path: Path, variable: str, text: str) -> None:
     ended = run("granian", "pixelcore.app:app", "--port", str(free_port()), cwd=tmp_path, **{variable: text})

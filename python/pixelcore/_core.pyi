@@ -289,5 +289,8 @@ class Collector:
     def divide(self, key: str, mine: int, others: list[int], seconds: float) -> None:
         """Set this worker's part of a key's rate limit, fairly by what all workers were asked for in ``seconds``."""
 
+    def set_shares(self, share: float) -> None:
+        """Set this worker's part (0 to 1) of the limits of all keys, whoever uses them."""
+
     def counts(self) -> dict[str, int]:
         """Requests so far, by outcome: ``accepted``, ``lost``, and each reason of rejection that occurred."""

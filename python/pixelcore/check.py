@@ -20,6 +20,7 @@ from pydantic import ByteSize
 from rich.console import Console
 from rich.text import Text
 
+from . import pipelines
 from .check_kafka import (
     Failed,
     Finding,
@@ -77,9 +78,12 @@ def _size(count: int) -> str:
 
 
 def check_keys(setup: Setup) -> Finding | None:
-    """The key file, once there is a setting for it."""
-    file = getattr(setup.settings, "keys_file", None)
-    return None if file is None else Finding("ok", f"{file}: readable, {_size(len(Path(file).read_bytes()))}")
+    """The key file, where there is one."""
+    file = setup.settings.keys_file
+    if file is None:
+        return None
+    count = pipelines.count(file)
+    return Finding("ok", f"{file}: {count} key{'s' * (count != 1)}")
 
 
 def check_clock(setup: Setup) -> Finding:

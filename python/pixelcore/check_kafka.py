@@ -219,7 +219,7 @@ def _begin_and_abort(setup: Setup) -> int | None:
     """The offset of the record, where there is a checkpoint topic to write it to."""
     identity = f"pixelcore-check-{uuid.uuid4()}"
     reports: list[tuple[KafkaError | None, int | None]] = []
-    producer = kafka.producer(setup.settings, transactional_id=identity)
+    producer = kafka.producer(setup.settings, transactional_id=identity, delivery_report_only_error=False)
     producer.init_transactions(setup.seconds)
     producer.begin_transaction()
     if setup.checkpoints_usable:

@@ -79,12 +79,13 @@ def serve(bind: str, workers: int, kafka: tuple[str, ...], **flags: str | None) 
         raise click.BadParameter(f"{bind!r} is not HOST:PORT", param_hint="--bind")
     chosen = load(flags, kafka)
     try_settings(chosen)
+    keys = describe_keys(chosen)
     # Granian takes a while to import, which --help and a wrong setting need not wait for.
     from granian import Granian
     from granian.constants import Interfaces, Loops
     from granian.http import HTTP1Settings
 
-    show_banner(chosen, port)
+    show_banner(chosen, port, keys)
     server = Granian(
         "pixelcore.app:app",
         address=host.strip("[]"),
@@ -128,18 +129,31 @@ def this_command() -> str:
     return sys.argv[0] if sys.argv[0].endswith("pixelcore") else f"{sys.executable} -m pixelcore"
 
 
-def show_banner(chosen: settings.Settings, port: str) -> None:
+def describe_keys(chosen: settings.Settings) -> str:
+    """Which keys are accepted. A key file that is wrong is found here, before a server starts."""
+    if chosen.keys_file is None:
+        return "every well-formed key is accepted: there is no PIXELCORE_KEYS_FILE"
+    from . import pipelines
+
+    try:
+        return f"{pipelines.count(chosen.keys_file)} from {chosen.keys_file}, and no others"
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def show_banner(chosen: settings.Settings, port: str, keys: str) -> None:
     """Say what runs, a URL to try, and how to see the event."""
     if chosen.ships:
         where = f"topic {chosen.topic} at {chosen.kafka['bootstrap.servers']}, {chosen.delivery}"
     else:
         where = f"journal only, under {chosen.data_dir}: no PIXELCORE_KAFKA_BOOTSTRAP_SERVERS is set"
     data_dir = "" if str(chosen.data_dir) == "pixelcore-data" else f" --data-dir {chosen.data_dir}"
+    key = "dk_test_1" if chosen.keys_file is None else "YOUR_KEY"
     click.echo(
         f"""pixelcore {__version__}
   events go to   {where}
-  keys           every well-formed key is accepted: there is no key file
-  try            curl -s 'http://localhost:{port}/v1/pixel/track?wk=dk_test_1&e=Hello' -o pixel.gif
+  keys           {keys}
+  try            curl -s 'http://localhost:{port}/v1/pixel/track?wk={key}&e=Hello' -o pixel.gif
   see the event  {this_command()} tail -f{data_dir}
 """,
         err=True,
@@ -255,10 +269,12 @@ def replay(dry_run: bool, reasons: tuple[str, ...], since: str | None, until: st
 @click.option(
     "--timeout", default=10.0, show_default=True, type=click.FloatRange(1, 300), help="Seconds that a step may take."
 )
-@setting_flags("data_dir", "journal_max_bytes", "rejected_max_bytes", "topic", "checkpoint_topic", "delivery")
+@setting_flags(
+    "data_dir", "keys_file", "journal_max_bytes", "rejected_max_bytes", "topic", "checkpoint_topic", "delivery"
+)
 @kafka_flag
 def check(timeout: float, kafka: tuple[str, ...], **flags: str | None) -> None:
-    """Try disk, brokers, topics, rights, transactions and clock. Exits 1 when something will not work."""
+    """Try disk, key file, brokers, topics, rights, transactions and clock. Exits 1 when something will not work."""
     try:
         chosen = load(flags, kafka)
     except click.ClickException as error:

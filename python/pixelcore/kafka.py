@@ -42,7 +42,7 @@ def client_config(settings: Settings) -> dict[str, Any]:
     return {**_DEFAULTS, **settings.kafka, "logger": _quiet}
 
 
-def producer(settings: Settings, **properties: str) -> Producer:
+def producer(settings: Settings, **properties: str | bool) -> Producer:
     """A producer. Raises `SettingsError` that names a wrong property."""
     own = {name.replace("_", "."): value for name, value in properties.items()}
     try:

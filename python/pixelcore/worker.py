@@ -49,7 +49,13 @@ class Worker:
             raise SettingsError(f"PIXELCORE_DATA_DIR: {error}") from None
         self._collector = collector(settings, self.events, self.rejections)
         self.collect = self._collector.collect
-        self.asks_origin = settings.keys_file is not None
+        self.pipelines = None
+        if settings.keys_file is not None:
+            from .pipelines import Pipelines
+
+            self.pipelines = Pipelines(settings.keys_file, settings.data_dir, self._collector)
+            self.pipelines.start()
+        self.asks_origin = self.pipelines is not None
         self.asks_proxies = bool(settings.trusted_proxies)
         self.durable = GroupCommit(self._sync, loop) if settings.fsync == "always" else None
         self._failure: str | None = None
@@ -75,6 +81,8 @@ class Worker:
         """Whether this process is worth keeping: (status, why)."""
         if self.forwarder is not None and not self.forwarder.is_alive() and not self._stopping.is_set():
             return 503, "the forwarder has stopped: see the log\n"
+        if self.pipelines is not None and not self.pipelines.is_alive() and not self._stopping.is_set():
+            return 503, "the key file is not looked at any more: see the log\n"
         return 200, "ok\n"
 
     def readiness(self) -> tuple[int, str]:
@@ -89,6 +97,8 @@ class Worker:
         """Finish: flush, ship what is left within the drain time, let go of the journals."""
         self._stopping.set()
         self._housekeeper.join()
+        if self.pipelines is not None:
+            self.pipelines.stop()
         for journal in (self.events, self.rejections):
             try:
                 journal.close()

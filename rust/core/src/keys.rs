@@ -207,7 +207,7 @@ impl Keys {
         }
     }
 
-    /// The same for all keys: for one of several workers, before any request.
+    /// The same for all keys: for a worker that begins, and where workers come and go.
     pub fn set_shares(&self, share: f64, now: Duration) {
         for entry in &self.entries {
             entry.bucket().set_share(share, now);

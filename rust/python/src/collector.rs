@@ -139,6 +139,10 @@ impl Collector {
         });
     }
 
+    fn set_shares(&self, share: f64) {
+        self.0.with_keys(|keys, now| keys.set_shares(share, now));
+    }
+
     fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let counts = PyDict::new(py);
         for (outcome, count) in self.0.counts() {
