@@ -24,6 +24,7 @@ import pixelcore
 
 from benches import fixtures
 from benches.driver import CHROME, target
+from benches.queries import KEY
 from benches.results import Goal, Part, Table, alone, goal
 from benches.servers import Server
 from tests import servers
@@ -54,9 +55,26 @@ def gigabyte(data: Path, quick: bool) -> None:
     fill(data, (20 if quick else 1000) * SEGMENT // size)
 
 
+def key_file(keys: int) -> Callable[[Path, bool], Mapping[str, str]]:
+    """A key file of so many pipelines, the driver's among them, without a limit that it could reach."""
+
+    def prepare(data: Path, _quick: bool) -> Mapping[str, str]:
+        data.mkdir(parents=True, exist_ok=True)
+        file = data / "keys.toml"
+        names = [KEY.removeprefix("wk="), *(f"dk_live_{number:08}" for number in range(keys - 1))]
+        row = (
+            '[[pipeline]]\nid = "pip_{0}"\nkey = "{1}"\nrate_limit_rps = 1000000\ndomain_allowlist = ["shop.example"]\n'
+        )
+        file.write_text("".join(row.format(number, name) for number, name in enumerate(names)))
+        return {"PIXELCORE_KEYS_FILE": str(file), "PIXELCORE_TRUSTED_PROXIES": "loopback"}
+
+    return prepare
+
+
 @dataclass(frozen=True)
 class Variation:
-    """A server and its load; ``prepare`` gets its data directory before it starts, and whether to be quick.
+    """A server and its load; ``prepare`` gets its data directory before it starts, and whether to be quick, and may
+    have settings of its own.
 
     ``bare`` is a server that does nothing else, to see what of a growth is Granian's.
     """
@@ -64,17 +82,16 @@ class Variation:
     name: str
     connections: int = 64
     settings: Mapping[str, str] = field(default_factory=dict)
-    prepare: Callable[[Path, bool], None] | None = None
+    prepare: Callable[[Path, bool], Mapping[str, str] | None] | None = None
     bare: bool = False
 
     def server(self, directory: Path, core: int | None, quick: bool) -> Server:
         """The server, not yet started."""
-        made = fixtures.gateway(directory, self.name.replace(" ", "-"), core, self.settings)
+        name = self.name.replace(" ", "-")
         if self.bare:
-            made = Server(self.name, fixtures.PEER, made.log, self.settings, None, core)
-        elif self.prepare is not None and made.data is not None:
-            self.prepare(made.data, quick)
-        return made
+            return Server(self.name, fixtures.PEER, directory / f"{name}.log", self.settings, None, core)
+        more = self.prepare(directory / name, quick) if self.prepare is not None else None
+        return fixtures.gateway(directory, name, core, {**self.settings, **(more or {})})
 
 
 # Granian closes the connections beyond its backpressure, which is 1,024 by default.
@@ -83,6 +100,8 @@ MANY: Final = {"GRANIAN_BACKPRESSURE": "16384"}
 VARIATIONS: Final = (
     Variation(ORDINARY),
     Variation("1 GB of journals", prepare=gigabyte),
+    Variation("one key, trusted proxies", prepare=key_file(1)),
+    Variation("100,000 keys, trusted proxies", prepare=key_file(100_000)),
     Variation("10 connections", 10),
     Variation("1,000 connections", 1_000),
     Variation("10,000 connections", 10_000, MANY),
