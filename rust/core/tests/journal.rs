@@ -167,7 +167,7 @@ fn offsets_are_where_lines_begin() {
     let mut reader = Reader::new(journal.directory(), 0);
     let batch = reader.read(usize::MAX, usize::MAX).unwrap();
     assert_eq!(batch.offsets().len(), 100);
-    for ((line, _), &offset) in batch.iter().zip(batch.offsets()) {
+    for ((line, _), offset) in batch.iter().zip(batch.offsets()) {
         let mut from_here = Reader::new(journal.directory(), offset);
         assert_eq!(from_here.read(1, 1 << 20).unwrap().iter().next().unwrap().0, line);
     }

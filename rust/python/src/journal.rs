@@ -155,7 +155,7 @@ impl JournalReader {
     fn records<'py>(&self, py: Python<'py>, max_events: usize, max_bytes: usize) -> PyResult<Bound<'py, PyList>> {
         let batch = self.read(py, max_events, max_bytes)?;
         let lines = batch.iter().map(|(line, _)| PyBytes::new(py, line));
-        PyList::new(py, batch.offsets().iter().zip(lines).collect::<Vec<_>>())
+        PyList::new(py, batch.offsets().zip(lines).collect::<Vec<_>>())
     }
 
     fn seek(&self, py: Python<'_>, offset: u64) -> PyResult<()> {

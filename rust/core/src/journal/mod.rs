@@ -8,6 +8,7 @@
 //!     00000000000067108914.ndjson
 //! ```
 
+mod batch;
 mod reader;
 mod segment;
 mod writer;
@@ -15,7 +16,8 @@ mod writer;
 use std::path::Path;
 use std::{fmt, io};
 
-pub use reader::{Batch, Reader};
+pub use batch::Batch;
+pub use reader::Reader;
 pub use writer::{Journal, WhenFull};
 
 /// Why a journal could not be written or read.

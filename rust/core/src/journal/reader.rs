@@ -1,16 +1,13 @@
 //! The reading side: whole lines from an offset on, across segments, beside a living writer or after it.
 
-use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io;
-use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use serde::Deserialize;
-
+use super::batch::{self, Batch};
 use super::segment::{self, Segment};
 use super::{At as _, Error};
 
@@ -74,44 +71,6 @@ impl Open {
     }
 }
 
-/// Lines in one buffer.
-#[derive(Default)]
-pub struct Batch {
-    bytes: Vec<u8>,
-    lines: Vec<(Range<usize>, Option<String>)>,
-    offsets: Vec<u64>,
-}
-
-impl Batch {
-    /// The lines without their newlines, each with its message key.
-    #[must_use]
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], Option<&str>)> {
-        self.lines.iter().map(|(range, key)| (&self.bytes[range.clone()], key.as_deref()))
-    }
-
-    /// The offset that each line begins at.
-    #[must_use]
-    pub fn offsets(&self) -> &[u64] {
-        &self.offsets
-    }
-}
-
-/// The members of an event that its message key comes from. Reading them checks the whole line.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Keys<'l> {
-    #[serde(borrow)]
-    user_id: Option<Cow<'l, str>>,
-    #[serde(borrow)]
-    anonymous_id: Option<Cow<'l, str>>,
-}
-
-/// None for a line that is no JSON object.
-fn keys(line: &[u8]) -> Option<Keys<'_>> {
-    let text = std::str::from_utf8(line).ok().filter(|text| text.starts_with('{'))?;
-    serde_json::from_str(text).ok()
-}
-
 impl Reader {
     /// Reads the journal in `directory`, which need not exist yet.
     #[must_use]
@@ -169,20 +128,16 @@ impl Reader {
     /// The next events: at most `max_events`, and `max_bytes` unless the first is longer; none only where there is none.
     pub fn read(&mut self, max_events: usize, max_bytes: usize) -> Result<Batch, Error> {
         let mut batch = Batch::default();
-        while let Some(chunk) = self.chunk(max_bytes.saturating_sub(batch.bytes.len()).min(CHUNK))? {
+        while let Some(chunk) = self.chunk(max_bytes.saturating_sub(batch.bytes()).min(CHUNK))? {
             for line in chunk.split_inclusive(|&byte| byte == b'\n') {
                 let event = &line[..line.len() - 1];
-                match keys(event) {
+                match batch::keys(event) {
                     Some(keys) => {
-                        let full = batch.bytes.len() + event.len() > max_bytes && !batch.lines.is_empty();
-                        if full || batch.lines.len() == max_events {
+                        let full = batch.bytes() + event.len() > max_bytes && !batch.is_empty();
+                        if full || batch.len() == max_events {
                             return Ok(batch);
                         }
-                        let begin = batch.bytes.len();
-                        batch.bytes.extend_from_slice(event);
-                        let key = keys.user_id.or(keys.anonymous_id).map(Cow::into_owned);
-                        batch.lines.push((begin..batch.bytes.len(), key));
-                        batch.offsets.push(self.offset);
+                        batch.push(self.offset, event, keys);
                     }
                     None => self.corrupt += 1,
                 }
