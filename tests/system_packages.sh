@@ -20,6 +20,7 @@ run) ;;
 test)
     command -v java >/dev/null 2>&1 || need java
     command -v mvn >/dev/null 2>&1 || need maven
+    command -v node >/dev/null 2>&1 || need nodejs
     command -v chromium >/dev/null 2>&1 || need chromium
     command -v systemd-analyze >/dev/null 2>&1 || need systemd
     command -v valgrind >/dev/null 2>&1 || need valgrind

@@ -48,7 +48,7 @@ def run(*arguments: str, cwd: Path, environment: dict[str, str] | None = None) -
     )
 
 
-@pytest.mark.parametrize("name", ["pixelcore", "serve", "tail", "forward", "replay", "check"])
+@pytest.mark.parametrize("name", ["pixelcore", "serve", "tail", "forward", "replay", "check", "url"])
 def test_help(tmp_path: Path, name: str) -> None:
     ended = run(*([] if name == "pixelcore" else [name]), "--help", cwd=tmp_path)
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -279,8 +279,10 @@ def test_exported_names() -> None:
         "SettingsError",
         "__version__",
         "event",
+        "img_tag",
         "nest",
         "pairs",
+        "pixel_url",
     )
     for name in pixelcore.__all__:
         assert getattr(pixelcore, name) is not None

@@ -3,6 +3,7 @@
 from . import crawlers
 from ._core import Collector, Journal, JournalReader, __version__, event, nest, pairs
 from .errors import JournalError, JournalFull, PixelcoreError, Rejected, SettingsError
+from .url import img_tag, pixel_url
 
 __all__ = (
     "Collector",
@@ -15,8 +16,10 @@ __all__ = (
     "SettingsError",
     "__version__",
     "event",
+    "img_tag",
     "nest",
     "pairs",
+    "pixel_url",
 )
 
 crawlers.load()

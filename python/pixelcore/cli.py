@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import click
 
 from . import __version__, _core, log, settings
+from .cli_url import url
 from .datadir import EVENTS, REJECTIONS
 from .errors import JournalError, SettingsError
 
@@ -286,3 +287,6 @@ def check(timeout: float, kafka: tuple[str, ...], **flags: str | None) -> None:
     logging.disable()
     if not checking.run(chosen, timeout):
         raise SystemExit(1)
+
+
+main.add_command(url)

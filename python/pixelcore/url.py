@@ -1,0 +1,211 @@
+"""URLs and image tags: sections 2 and 3 of the contract, the other way round. In JavaScript: ``docs/pixel-url.js``.
+
+Merge tags, which a mail tool replaces at sending, stay as they are where ``merge_tags=True`` asks for it, be they all
+of a value or a part of it: ``{{x}}`` ``{{{x}}}`` ``{%x%}`` ``*|x|*`` ``%%x%%`` ``%x%`` (an ASCII name of three or more
+characters) ``[[x]]`` ``<%x%>`` ``${x}``. The tool should percent-encode what it fills in: ``{{ name | url_encode }}``.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import secrets
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta, timezone
+from itertools import chain, islice
+from typing import NoReturn
+from urllib.parse import quote
+
+MERGE_TAGS = re.compile(
+    r"(\{\{\{.+?\}\}\}|\{\{.+?\}\}|\{%.+?%\}|\*\|.+?\|\*|%%.+?%%|\[\[.+?\]\]|<%.+?%>|\$\{.+?\}"
+    r"|%[A-Za-z][A-Za-z0-9_.]{2,}%)"
+)
+CAMPAIGN = {
+    name: f"utm_{'campaign' if name == 'name' else name}" for name in ("source", "medium", "name", "term", "content")
+}
+ROOTS = {"p": "properties", "t": "traits"}
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+YEARS_2000_TO_9998 = range(946_684_800_000, 253_370_764_800_000)
+LONG = 2_000  # characters; beyond it some mail clients, proxies and scanners cut off or refuse
+# What a gateway takes unless its settings say otherwise (section 5).
+MAX_BYTES, MAX_PARAMETERS, MAX_SEGMENTS = 8_192, 256, 32
+
+
+def pixel_url(
+    base: str,
+    type: str,
+    key: str,
+    *,
+    event: str | None = None,
+    name: str | None = None,
+    user_id: str | int | None = None,
+    anonymous_id: str | int | None = None,
+    group_id: str | int | None = None,
+    message_id: str | int | None = None,
+    timestamp: datetime | int | str | None = None,
+    properties: Mapping[str, object] | None = None,
+    traits: Mapping[str, object] | None = None,
+    campaign: Mapping[str, str] | None = None,
+    cache_buster: bool | str = False,
+    gif: bool = False,
+    merge_tags: bool = False,
+) -> str:
+    """The URL whose request becomes an event with these members.
+
+    ``base`` is the gateway's address, such as ``https://px.example.com``; ``event`` is that of a track, which needs it,
+    ``name`` that of a page. ``timestamp`` is an aware datetime or Unix milliseconds; for an open, leave it out: the
+    gateway's clock knows better. ``campaign`` has ``source``, ``medium``, ``name``, ``term``, ``content``.
+    ``cache_buster`` is ``True`` for a random one, or its text. ``gif`` ends the path in ``.gif``, for tools that demand
+    an image's. An empty text counts as absent, but for those in properties and traits.
+
+    ``properties`` and ``traits`` come back as the same object, with numbers, ``True`` and ``False`` as their JSON text.
+    Raises ``ValueError``, with the path, for what would come back as something else: ``None``, an empty dict or list, a
+    name with a dot, a dict below the top with the names of a list (``0``, ``1``, …), a lone surrogate; and for what a
+    gateway would reject. Warns (``UserWarning``) of a URL over 2,000 characters.
+    """
+    _check(base, type, key, event, name, merge_tags)
+    reserved = {
+        "wk": key,
+        "e": event or name,
+        "uid": user_id,
+        "aid": anonymous_id,
+        "gid": group_id,
+        "mid": message_id,
+        "ts": _milliseconds(timestamp, merge_tags),
+        **_campaign(campaign or {}),
+        "cb": secrets.token_hex(8) if cache_buster is True else cache_buster or None,
+    }
+    sent = ((parameter, value) for parameter, value in reserved.items() if value is not None and value != "")
+    scalars = ((parameter, _text(parameter, value)) for parameter, value in sent)
+    # What refers to the same part many times over could have endless pairs; no more are made than are counted.
+    pairs = list(islice(chain(scalars, _root("p", properties), _root("t", traits)), MAX_PARAMETERS + 1))
+    if len(pairs) > MAX_PARAMETERS:
+        raise ValueError(f"more than {MAX_PARAMETERS} parameters, which a gateway rejects as too_many_parameters")
+    written = [f"{_percent(path)}={_around_tags(text, _percent, merge_tags)}" for path, text in pairs]
+    query = "&".join(written)
+    by_length = sorted(written, key=len, reverse=True)[:3]
+    longest = ", ".join(f"{one.partition('=')[0]} ({len(one):,})" for one in by_length)
+    if (size := len(query.encode())) > MAX_BYTES:
+        raise ValueError(f"a query of {size:,} bytes, which a gateway rejects as query_too_long; longest: {longest}")
+    home = base.rstrip("/").removesuffix("/v1/pixel")
+    url = f"{home}/v1/pixel/{type}{'.gif' if gif else ''}?{query}"
+    if len(url) > LONG:
+        message = f"a URL of {len(url):,} characters; some mail clients and proxies take {LONG:,}; longest: {longest}"
+        warnings.warn(message, stacklevel=2)
+    return url
+
+
+def img_tag(url: str, alt: str = "", *, merge_tags: bool = False) -> str:
+    """The HTML of an invisible image. ``merge_tags`` is that of `pixel_url`: they are not escaped.
+
+    Nothing hides it, and nothing defers it: Gmail and others do not fetch images with ``display:none``,
+    ``visibility:hidden`` or ``hidden``, and ``loading="lazy"`` waits for a scroll that a mail may never see.
+    """
+    src, text = (_around_tags(each, html.escape, merge_tags) for each in (url, alt))
+    return f'<img src="{src}" width="1" height="1" alt="{text}" style="border:0">'
+
+
+def _check(base: str, type: str, key: str, event: str | None, name: str | None, merge_tags: bool) -> None:
+    if not re.fullmatch(r"https?://[\w.\-~:@/\[\]%!$'()*+,;=]+", base, re.ASCII):
+        raise ValueError(f"base: {base!r} is not an http(s) URL of ASCII characters without query and fragment")
+    if type not in ("track", "page", "identify", "group"):
+        raise ValueError(f"type: {type!r} is not track, page, identify or group")
+    if not (re.fullmatch("[A-Za-z0-9_-]{1,64}", key) or (merge_tags and MERGE_TAGS.search(key))):
+        raise ValueError(f"key: {key!r} is not 1 to 64 of A-Z a-z 0-9 _ -")
+    if type == "track" and not event:
+        raise ValueError("event: a track needs one")
+    for what, given, owner in (("event", event, "track"), ("name", name, "page")):
+        if given and type != owner:
+            raise ValueError(f"{what}: only a {owner} has one, and this is {type}")
+
+
+def _campaign(campaign: Mapping[str, str]) -> dict[str, str]:
+    for name in campaign:
+        if name not in CAMPAIGN:
+            raise ValueError(f"campaign: {name!r} is not one of {', '.join(CAMPAIGN)}")
+    return {CAMPAIGN[name]: text for name, text in campaign.items()}
+
+
+def _root(root: str, value: Mapping[str, object] | None) -> Iterator[tuple[str, str]]:
+    if value:
+        if not isinstance(value, Mapping):
+            _refuse(root, "is not a dict")
+        yield from _nested(root, value)
+
+
+def _nested(path: str, value: object) -> Iterator[tuple[str, str]]:
+    """The parameters that section 3 reads as ``value`` at ``path``, which is that of a parameter, such as ``p.a.0``."""
+    if path.count(".") > MAX_SEGMENTS:
+        _refuse(path, f"more than {MAX_SEGMENTS} segments, which a gateway rejects as too_deep")
+    if not isinstance(value, (Mapping, list, tuple)):
+        yield path, _text(path, value)
+    elif not value:
+        _refuse(path, "an empty dict or list has no parameter to come back from")
+    elif isinstance(value, Mapping):
+        _check_names(path, value)
+        for name, member in value.items():
+            yield from _nested(f"{path}.{name}", member)
+    elif len(value) > 1 and not any(isinstance(each, (Mapping, list, tuple)) for each in value):
+        # Repeated, not numbered: shorter, and one segment less deep.
+        for each in value:
+            yield path, _text(path, each)
+    else:
+        for index, each in enumerate(value):
+            yield from _nested(f"{path}.{index}", each)
+
+
+def _check_names(path: str, node: Mapping[object, object]) -> None:
+    for name in node:
+        if not isinstance(name, str):
+            _refuse(path, f"the name {name!r} is not a string")
+        if "." in name:
+            _refuse(path, f"the dot in the name {name!r} would come back as two levels")
+    if "." in path and set(node) == {str(index) for index in range(len(node))}:
+        _refuse(path, "a dict with the names 0 to n-1 would come back as a list")
+
+
+def _text(path: str, value: object) -> str:
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, (int, float)):
+        try:
+            text = json.dumps(value, allow_nan=False)
+        except ValueError:
+            _refuse(path, "JSON has no such number")
+    else:
+        _refuse(path, f"{value!r} is neither a string nor a number, True or False")
+    # quote() would do it too late for a merge tag, and without the path.
+    for written in (path, text):
+        if re.search("[\ud800-\udfff]", written):
+            _refuse(path, "a lone surrogate is not a character")
+    return text
+
+
+def _milliseconds(timestamp: datetime | int | str | None, merge_tags: bool) -> str | None:
+    if timestamp is None or (isinstance(timestamp, str) and merge_tags and MERGE_TAGS.search(timestamp)):
+        return timestamp
+    if isinstance(timestamp, datetime):
+        if timestamp.utcoffset() is None:
+            raise ValueError(f"timestamp: {timestamp} has no time zone")
+        timestamp = (timestamp - EPOCH) // timedelta(milliseconds=1)
+    if not re.fullmatch("[0-9]{1,15}", str(timestamp)) or int(timestamp) not in YEARS_2000_TO_9998:
+        raise ValueError(f"timestamp: {timestamp!r} is not Unix milliseconds since 2000; are they seconds?")
+    return str(timestamp)
+
+
+def _around_tags(text: str, escape: Callable[[str], str], merge_tags: bool) -> str:
+    # Split by a pattern with a group, the tags are every other part.
+    parts = MERGE_TAGS.split(text) if merge_tags else [text]
+    return "".join(part if number % 2 else escape(part) for number, part in enumerate(parts))
+
+
+def _percent(text: str) -> str:
+    # A space as %20, not +, which some mail tools escape again. A raw " < > { } | ^ ` makes HTTP servers answer 400.
+    return quote(text, safe="")
+
+
+def _refuse(path: str, why: str) -> NoReturn:
+    root, dot, rest = path.partition(".")
+    raise ValueError(f"{ROOTS.get(root, root) + dot + rest!r}: {why}")
