@@ -8,7 +8,6 @@ import logging
 import os
 import platform
 import threading
-import time
 import uuid
 from pathlib import Path
 from typing import IO
@@ -27,7 +26,6 @@ log = logging.getLogger("pixelcore")
 BATCH_EVENTS = 2500
 BATCH_BYTES = 2 << 20
 WAIT_MS = 100
-LOG_EVERY_SECONDS = 60.0
 SHIPPED = "shipped"
 FORWARD_LOCK = "forward.lock"
 
@@ -52,7 +50,6 @@ class Shipment:
         self._batch = BATCH_EVENTS
         self._backoff = 0.1
         self._passed_over = (0, 0, 0)
-        self._report_again = 0.0
 
     def claim(self) -> bool:
         """Take the journal, unless another process forwards it or it is not there."""
@@ -168,12 +165,12 @@ class Shipment:
 
     def _report_passed_over(self, at_last: bool = False) -> None:
         now = (self._reader.torn, self._reader.corrupt, self._reader.missing)
-        # Where the oldest are dropped under a flood, this grows and grows.
-        if now != self._passed_over and (at_last or time.monotonic() >= self._report_again):
-            self._passed_over, self._report_again = now, time.monotonic() + LOG_EVERY_SECONDS
+        if now != self._passed_over or (at_last and any(now)):
+            self._passed_over = now
             log.warning(
-                "journal %s at offset %d: %d bytes of a torn line, %d corrupt lines, %d bytes of missing segments so far",
+                "journal %s at offset %d: %d bytes of a torn line, %d corrupt lines, %d bytes of missing segments %s",
                 self.journal.name,
                 self._reader.offset,
                 *now,
+                "in all" if at_last else "so far",
             )
