@@ -11,7 +11,7 @@ use pixelcore::{client, tree};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyInt, PyString, PyType};
+use pyo3::types::{PyBytes, PyInt, PyList, PyString, PyTuple, PyType};
 
 /// `str | bytes`.
 #[derive(FromPyObject)]
@@ -50,10 +50,21 @@ pub fn know_crawlers(list: &[u8]) -> PyResult<()> {
 }
 
 #[pyfunction]
-pub fn pairs(query: Query<'_>) -> Vec<(String, String)> {
-    // What is decoded is UTF-8, so nothing is replaced here.
-    let decode = |raw: Raw<'_>| String::from_utf8_lossy(&raw.decode()).into_owned();
-    form::pairs(&query.bytes()).map(|(name, value)| (decode(name), decode(value))).collect()
+pub fn pairs<'py>(py: Python<'py>, query: Query<'_>) -> PyResult<Bound<'py, PyList>> {
+    let mut decoded = Vec::new();
+    let mut text = |raw: Raw<'_>| {
+        if raw.plain {
+            return PyString::from_bytes(py, raw.bytes);
+        }
+        decoded.clear();
+        raw.decode_into(&mut decoded);
+        PyString::from_bytes(py, &decoded)
+    };
+    let pairs = PyList::empty(py);
+    for (name, value) in form::pairs(&query.bytes()) {
+        pairs.append(PyTuple::new(py, [text(name)?, text(value)?])?)?;
+    }
+    Ok(pairs)
 }
 
 #[pyfunction]
