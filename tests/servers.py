@@ -46,7 +46,8 @@ def is_gif(body: bytes) -> bool:
 def clean_environment(settings: Mapping[str, str]) -> dict[str, str]:
     """This process's environment with the given settings and no others of pixelcore's or Granian's."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIXELCORE_", "GRANIAN_"))}
-    return kept | {"PYTHONUNBUFFERED": "1"} | dict(settings)
+    # Of servers that run at the same time one could have the default address of the metrics.
+    return kept | {"PYTHONUNBUFFERED": "1", "PIXELCORE_METRICS_ADDRESS": ""} | dict(settings)
 
 
 def kafka_settings(bootstrap: str, topic: str) -> dict[str, str]:
@@ -170,7 +171,8 @@ class Server:
         for child in psutil.Process(self.process.pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 line = " ".join(child.cmdline())
-                if child.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in line and not child.children():
+                is_helper = "resource_tracker" in line or "pixelcore.metrics" in line
+                if child.status() != psutil.STATUS_ZOMBIE and not is_helper and not child.children():
                     found.append(child.pid)
         return sorted(found)
 

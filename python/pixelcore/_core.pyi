@@ -13,6 +13,7 @@ from typing_extensions import Self
 __all__ = [
     "REASONS",
     "Collector",
+    "Counters",
     "Journal",
     "JournalReader",
     "__version__",
@@ -220,6 +221,7 @@ class Collector:
         cls,
         events: Journal,
         rejections: Journal,
+        counters: Counters | None = None,
         *,
         typed_values: bool = False,
         max_query_bytes: int = 8192,
@@ -292,5 +294,23 @@ class Collector:
     def set_shares(self, share: float) -> None:
         """Set this worker's part (0 to 1) of the limits of all keys, whoever uses them."""
 
-    def counts(self) -> dict[str, int]:
+@final
+class Counters:
+    """Named u64 counters: those of requests, which a `Collector` counts, and ``names``."""
+
+    def __new__(cls, names: list[str] = ..., path: str | PathLike[str] | None = None) -> Self:
+        """Count in a new file, which is locked (``flock``) while this process lives and keeps what was counted; or in
+        memory without ``path``. Neither is let go of before the process ends. Raises ``OSError``.
+        """
+
+    def add(self, name: str, by: int = 1) -> None:
+        """Add to the counter of a name. Raises ``KeyError`` for an unknown one."""
+
+    def set(self, name: str, value: int) -> None:
+        """Set the counter of a name, which makes it a gauge. Raises ``KeyError`` for an unknown one."""
+
+    def outcomes(self) -> dict[str, int]:
         """Requests so far, by outcome: ``accepted``, ``lost``, and each reason of rejection that occurred."""
+
+    def slots(self) -> dict[str, int]:
+        """All counters by name: ``requests <type> <outcome>``, ``repairs ts``, ``appended_bytes <journal>``, ``names``."""

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
-from . import __version__, _core, log, settings
+from . import __version__, _core, exporter, log, settings
 from .cli_url import url
 from .datadir import EVENTS, REJECTIONS
 from .errors import JournalError, SettingsError
@@ -86,7 +86,6 @@ def serve(bind: str, workers: int, kafka: tuple[str, ...], **flags: str | None) 
     from granian.constants import Interfaces, Loops
     from granian.http import HTTP1Settings
 
-    show_banner(chosen, port, keys)
     server = Granian(
         "pixelcore.app:app",
         address=host.strip("[]"),
@@ -104,7 +103,12 @@ def serve(bind: str, workers: int, kafka: tuple[str, ...], **flags: str | None) 
         respawn_interval=0.1,
         workers_kill_timeout=int(chosen.drain_seconds) + 10,
     )
-    server.serve()
+    try:
+        with exporter.running(chosen):
+            show_banner(chosen, port, keys)
+            server.serve()
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
 
 
 def try_settings(chosen: settings.Settings) -> None:
@@ -156,6 +160,7 @@ def show_banner(chosen: settings.Settings, port: str, keys: str) -> None:
   keys           {keys}
   try            curl -s 'http://localhost:{port}/v1/pixel/track?wk={key}&e=Hello' -o pixel.gif
   see the event  {this_command()} tail -f{data_dir}
+  metrics        {f"http://{chosen.metrics_address}/metrics" if chosen.metrics_address else "off"}
 """,
         err=True,
     )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from ._core import Collector, Journal
+from ._core import Collector, Counters, Journal
 from .settings import Settings
 
 
-def collector(settings: Settings, events: Journal, rejections: Journal) -> Collector:
-    """A collector into these journals, which accepts every well-formed key."""
+def collector(settings: Settings, events: Journal, rejections: Journal, counters: Counters | None = None) -> Collector:
+    """A collector into these journals, which accepts every well-formed key, and counts in ``counters`` if any."""
     return Collector(
         events,
         rejections,
+        counters,
         typed_values=settings.typed_values,
         max_query_bytes=settings.max_query_bytes,
         max_parameters=settings.max_parameters,

@@ -51,6 +51,13 @@ def _proxies(value: str) -> str:
     return value
 
 
+def _address(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if value and not (host and port.isdecimal() and 0 < int(port) < 65536):
+        raise ValueError("must be HOST:PORT, or empty")
+    return value
+
+
 Seconds = Annotated[float, BeforeValidator(_duration), Field(ge=0, le=10 * 366 * 86400)]
 Bytes = Annotated[ByteSize, Field(le=2**50), PlainSerializer(int)]
 Count = Annotated[int, Field(ge=1, le=2**24)]
@@ -108,6 +115,9 @@ class Settings(BaseSettings):
     )
     drain_seconds: float = Field(10.0, ge=0, le=3600, description="How long a stopping worker goes on shipping.")
 
+    metrics_address: Annotated[str, AfterValidator(_address)] = Field(
+        "127.0.0.1:9108", description="Where 'pixelcore serve' serves Prometheus metrics; empty: nowhere."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
     log_format: Literal["auto", "json", "pretty"] = Field(
         "auto", description="JSON lines, pretty lines, or pretty on a terminal only."

@@ -14,7 +14,7 @@ from typing import IO
 
 from confluent_kafka import KafkaException
 
-from . import kafka
+from . import counters, kafka, lag
 from ._core import JournalReader
 from .delivery import AtLeastOnce, Delivery, ExactlyOnce
 from .errors import JournalError
@@ -81,6 +81,7 @@ class Shipment:
                 self._delivery = self._open()
                 self._opened = True
                 self._reader.seek(self._delivery.committed)
+                lag.note(self.journal, self._delivery.committed)
             return self._ship(self._delivery)
         except kafka.HaltedError:
             self.close()
@@ -112,7 +113,9 @@ class Shipment:
         self._report_passed_over()
         if events:
             try:
-                delivery.deliver(events, offset)
+                with counters.timed("transaction_seconds"):
+                    delivery.deliver(events, offset)
+                counters.shipped(self.journal.parent.name, len(events))
             except KafkaException as error:
                 if len(events) > 1 or error.args[0].code() not in kafka.UNDELIVERABLE:
                     raise
@@ -120,6 +123,7 @@ class Shipment:
                 self._drop_delivery()
                 self._delivery = delivery = self._open()
                 delivery.deliver([], offset)
+            lag.note(self.journal, delivery.committed)
             self._backoff, self._fenced, self.stuck = 0.1, False, False
             self._batch = min(BATCH_EVENTS, self._batch * 2)
             self._reader.delete_before(delivery.committed, int(self._settings.journal_retain * 1000))
@@ -143,6 +147,7 @@ class Shipment:
     def _set_aside(self, event: bytes, error: KafkaException) -> None:
         """Keep an event that no broker will ever take, rather than block all that come after it."""
         aside = self.journal.parent.parent / "undeliverable.ndjson"
+        counters.undeliverable(error.args[0].name())
         with aside.open("ab") as file:
             file.write(event + b"\n")
         log.error("an event of journal %s went to %s: %s", self.journal.name, aside, error.args[0].str())
@@ -150,6 +155,7 @@ class Shipment:
     def _recover(self, error: Exception) -> None:
         """Start over from what is committed. After every failure the batch is halved, so that one event, or a broker
         that is too slow for large transactions, holds up nothing else."""
+        counters.delivery_failed(error.args[0].name() if isinstance(error, KafkaException) else counters.JOURNAL)
         text = error.args[0].str() if isinstance(error, KafkaException) else str(error)
         log.warning("journal %s: %s; trying again", self.journal.name, text)
         self._drop_delivery()

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from . import counters
 from . import log as logging_setup
 from ._core import Journal
 from .collector import collector
@@ -47,7 +48,8 @@ class Worker:
             )
         except JournalError as error:
             raise SettingsError(f"PIXELCORE_DATA_DIR: {error}") from None
-        self._collector = collector(settings, self.events, self.rejections)
+        self._counters = counters.begin()
+        self._collector = collector(settings, self.events, self.rejections, self._counters)
         self.collect = self._collector.collect
         self.pipelines = None
         if settings.keys_file is not None:
@@ -76,6 +78,7 @@ class Worker:
         """Take note of a request that could not be journaled."""
         log.error("events are being lost: %s", error, exc_info=not isinstance(error, JournalError))
         self._failure = str(error)
+        counters.ready(False)
 
     def health(self) -> tuple[int, str]:
         """Whether this process is worth keeping: (status, why)."""
@@ -109,8 +112,9 @@ class Worker:
         self._report()
 
     def _sync(self) -> None:
-        self.events.sync()
-        self.rejections.sync()
+        with counters.timed("fsync_seconds"):
+            self.events.sync()
+            self.rejections.sync()
 
     def _keep_house(self) -> None:
         parent = multiprocessing.parent_process()
@@ -127,6 +131,7 @@ class Worker:
                 if self._failure is not None and self._has_room(used):
                     log.warning("events are safe again")
                     self._failure = None
+                    counters.ready(True)
                 self._report_now_and_then()
             except JournalError as error:
                 self.failed(error)
@@ -146,7 +151,7 @@ class Worker:
 
     def _report(self) -> bool:
         """Log what was rejected or lost since the last time: a flood of it is still one line."""
-        counts = self._collector.counts()
+        counts = self._counters.outcomes()
         del counts["accepted"]
         news = {name: count - self._logged.get(name, 0) for name, count in counts.items()}
         news = {name: count for name, count in news.items() if count}

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::address::{IpPolicy, TrustedProxies};
-use crate::event::{self, Options, Request};
+use crate::counters::{Counters, Outcome};
+use crate::event::{self, Options, Repairs, Request};
 use crate::journal::{Error, Journal};
 use crate::keys::Keys;
 use crate::reason::Reason;
@@ -25,9 +25,7 @@ pub struct Collector {
     keys: RwLock<Option<Keys>>,
     /// The clock of the rate limits begins here.
     started: Instant,
-    accepted: AtomicU64,
-    rejected: [AtomicU64; Reason::ALL.len()],
-    lost: AtomicU64,
+    counters: Arc<Counters>,
 }
 
 thread_local! {
@@ -57,42 +55,35 @@ impl Collector {
         options: Options,
         proxies: TrustedProxies,
         ip: IpPolicy,
+        counters: Arc<Counters>,
     ) -> Self {
-        Self {
-            events,
-            rejections,
-            options,
-            proxies,
-            ip,
-            keys: RwLock::default(),
-            started: Instant::now(),
-            accepted: AtomicU64::default(),
-            rejected: Default::default(),
-            lost: AtomicU64::default(),
-        }
+        Self { events, rejections, options, proxies, ip, keys: RwLock::default(), started: Instant::now(), counters }
     }
 
     /// Journals one request. When the line could not be written, the request is counted as lost.
     pub fn collect(&self, kind: &str, query: &[u8], request: &Request<'_>) -> Result<Option<Reason>, Error> {
         with_line(|line| {
             let written = match self.write(line, kind, query, request) {
-                Ok(()) => self.events.append_line(line).map(|_| None),
+                Ok(repairs) => self.events.append_line(line).map(|_| Outcome::Accepted(repairs, line.len() as u64)),
                 Err(reason) => {
                     event::write_rejection(line, reason, kind, query, request, &self.options);
-                    self.rejections.append_line(line).map(|_| Some(reason))
+                    self.rejections.append_line(line).map(|_| Outcome::Rejected(reason, line.len() as u64))
                 }
             };
-            let counter = match written {
-                Ok(None) => &self.accepted,
-                Ok(Some(reason)) => &self.rejected[reason as usize],
-                Err(_) => &self.lost,
-            };
-            counter.fetch_add(1, Ordering::Relaxed);
-            written
+            self.counters.count(kind, *written.as_ref().unwrap_or(&Outcome::Lost));
+            written.map(|outcome| match outcome {
+                Outcome::Rejected(reason, _) => Some(reason),
+                _ => None,
+            })
         })
     }
 
-    fn write(&self, line: &mut Vec<u8>, kind: &str, query: &[u8], request: &Request<'_>) -> Result<(), Reason> {
+    /// Counts a request of whose line nothing is known, since [`collect`](Self::collect) panicked.
+    pub fn count_lost(&self, kind: &str) {
+        self.counters.count(kind, Outcome::Lost);
+    }
+
+    fn write(&self, line: &mut Vec<u8>, kind: &str, query: &[u8], request: &Request<'_>) -> Result<Repairs, Reason> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         event::write(line, kind, query, request, &self.options, |wk| match &*keys {
             None => Ok(""),
@@ -102,7 +93,7 @@ impl Collector {
 
     /// Appends the event that a rejected request becomes now; nothing is journaled or counted, and no rate limit
     /// applies.
-    pub fn judge_again(&self, line: &mut Vec<u8>, record: &Record<'_>) -> Result<(), Reason> {
+    pub fn judge_again(&self, line: &mut Vec<u8>, record: &Record<'_>) -> Result<Repairs, Reason> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         record.judge(|kind, query, request| {
             let ip = request.ip.map(|ip| ip.parse().map_or(Some(Cow::Borrowed(ip)), |ip| self.kept(ip)));
@@ -154,19 +145,5 @@ impl Collector {
 
     fn clock(&self) -> Duration {
         self.started.elapsed()
-    }
-
-    /// Requests so far by outcome: `accepted`, `lost`, and each reason that occurred.
-    #[must_use]
-    pub fn counts(&self) -> Vec<(&'static str, u64)> {
-        let mut counts =
-            vec![("accepted", self.accepted.load(Ordering::Relaxed)), ("lost", self.lost.load(Ordering::Relaxed))];
-        for (reason, count) in Reason::ALL.iter().zip(&self.rejected) {
-            match count.load(Ordering::Relaxed) {
-                0 => {}
-                count => counts.push((reason.as_str(), count)),
-            }
-        }
-        counts
     }
 }

@@ -23,6 +23,13 @@ pub struct Limits {
     pub depth: usize,
 }
 
+/// What was mended in an event rather than believed; `context.repaired` has it as it was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Repairs {
+    /// An implausible `ts`.
+    pub ts: bool,
+}
+
 /// How requests are read.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -85,7 +92,7 @@ pub fn write<'k>(
     request: &Request<'_>,
     options: &Options,
     judge: impl FnOnce(&str) -> Result<&'k str, Reason>,
-) -> Result<(), Reason> {
+) -> Result<Repairs, Reason> {
     let (head, name): (&[u8], &[u8]) = match kind {
         "track" => (b"{\"type\":\"track\",", b"\"event\":"),
         "page" => (b"{\"type\":\"page\",", b"\"name\":"),
@@ -150,7 +157,7 @@ pub fn write<'k>(
         let repaired = if timestamp.is_none() { found.ts } else { Raw::default() };
         context(out, request, private, client, &found.campaign, repaired);
         out.push(b'}');
-        Ok(())
+        Ok(Repairs { ts: !repaired.bytes.is_empty() })
     })
 }
 

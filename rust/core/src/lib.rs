@@ -9,6 +9,7 @@
 pub mod address;
 pub mod client;
 pub mod collector;
+pub mod counters;
 pub mod domain;
 pub mod event;
 pub mod form;

@@ -16,7 +16,7 @@ const OPTIONS: Options = Options {
 
 fn event(kind: &str, query: &[u8], request: &Request<'_>) -> Result<Vec<u8>, Reason> {
     let mut out = Vec::new();
-    write(&mut out, kind, query, request, &OPTIONS, |_| Ok("")).map(|()| out)
+    write(&mut out, kind, query, request, &OPTIONS, |_| Ok("")).map(|_| out)
 }
 
 fn record(reason: Reason, kind: &str, query: &str, request: &Request<'_>) -> Vec<u8> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use pixelcore::address::{IpPolicy, TrustedProxies};
 use pixelcore::collector;
+use pixelcore::counters;
 use pixelcore::event::{Limits, Options, Request};
 use pixelcore::keys::Keys;
 use pixelcore::rate;
@@ -17,6 +18,7 @@ use pyo3::pybacked::PyBackedStr;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyType};
 
+use crate::counters::Counters;
 use crate::journal::{Journal, raise};
 use crate::query::{error, rejected};
 
@@ -27,13 +29,14 @@ pub struct Collector(collector::Collector);
 impl Collector {
     #[new]
     #[pyo3(signature = (
-        events, rejections, *, typed_values = false, max_query_bytes = 8192, max_parameters = 256, max_depth = 32,
+        events, rejections, counters = None, *, typed_values = false, max_query_bytes = 8192, max_parameters = 256, max_depth = 32,
         trusted_proxies = "", ip = "full", respect_gpc = false, reject_automated = false,
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords")]
     fn new(
         events: &Journal,
         rejections: &Journal,
+        counters: Option<&Counters>,
         typed_values: bool,
         max_query_bytes: usize,
         max_parameters: usize,
@@ -52,7 +55,10 @@ impl Collector {
             _ => return Err(PyValueError::new_err("ip must be 'full', 'truncated' or 'none'")),
         };
         let (events, rejections) = (Arc::clone(&events.0), Arc::clone(&rejections.0));
-        Ok(Self(collector::Collector::new(events, rejections, options, proxies(trusted_proxies)?, ip)))
+        let proxies = proxies(trusted_proxies)?;
+        let counters =
+            counters.map_or_else(|| Arc::new(counters::Counters::in_memory(&[])), |shared| Arc::clone(&shared.0));
+        Ok(Self(collector::Collector::new(events, rejections, options, proxies, ip, counters)))
     }
 
     #[pyo3(signature = (
@@ -99,14 +105,17 @@ impl Collector {
         match catch_unwind(AssertUnwindSafe(work)) {
             Ok(Ok(reason)) => Ok(reason.map(Reason::as_str)),
             Ok(Err(error)) => Err(raise(py, &error)),
-            Err(_) => Err(error(py, &FAULT, "PixelcoreError", "a panic in the core".to_owned())),
+            Err(_) => {
+                self.0.count_lost(r#type);
+                Err(error(py, &FAULT, "PixelcoreError", "a panic in the core".to_owned()))
+            }
         }
     }
 
     fn replay<'py>(&self, py: Python<'py>, record: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
         let record = Record::parse(record).map_err(|error| PyValueError::new_err(error.to_string()))?;
         collector::with_line(|line| match self.0.judge_again(line, &record) {
-            Ok(()) => Ok(PyBytes::new(py, line)),
+            Ok(_) => Ok(PyBytes::new(py, line)),
             Err(reason) => Err(rejected(py, reason)),
         })
     }
@@ -141,14 +150,6 @@ impl Collector {
 
     fn set_shares(&self, share: f64) {
         self.0.with_keys(|keys, now| keys.set_shares(share, now));
-    }
-
-    fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let counts = PyDict::new(py);
-        for (outcome, count) in self.0.counts() {
-            counts.set_item(outcome, count)?;
-        }
-        Ok(counts)
     }
 }
 

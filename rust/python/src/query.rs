@@ -109,7 +109,7 @@ pub fn event<'py>(
     let limits = Limits { query_bytes: max_query_bytes, parameters: max_parameters, depth: max_depth };
     let options = Options { limits, typed_values, respect_gpc: false, reject_automated: false };
     with_line(|line| match pixelcore::event::write(line, r#type, &query.bytes(), &request, &options, |_| Ok("")) {
-        Ok(()) => Ok(PyBytes::new(py, line)),
+        Ok(_) => Ok(PyBytes::new(py, line)),
         Err(reason) => Err(rejected(py, reason)),
     })
 }
