@@ -23,7 +23,7 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final
@@ -65,14 +65,21 @@ def broker(arguments: argparse.Namespace, directory: Path, core: int | None) -> 
 
 
 @contextmanager
-def started(contender: Contender, bootstrap: str | None) -> Iterator[None]:
-    """A contender that runs, with its topic made: a default of some broker's would give them different partitions."""
-    if contender.topic and bootstrap:
-        from tests.kafka.topics import create
-
-        create(bootstrap, contender.topic)
+def running(contender: Contender) -> Iterator[None]:
+    """A contender that runs, and is ended in order."""
     with contender.server, contender.forwarder or nullcontext():
         yield
+        contender.stop()
+
+
+def make_topics(running_order: Sequence[Contender], bootstrap: str | None) -> None:
+    """Make the contenders' topics: a default of some broker's would give them different partitions."""
+    if bootstrap:
+        from tests.kafka.topics import create
+
+        for contender in running_order:
+            if contender.topic:
+                create(bootstrap, contender.topic)
 
 
 def drive(contender: Contender, requests: int, connections: int, core: int | None) -> Figures:
@@ -101,14 +108,12 @@ def drive(contender: Contender, requests: int, connections: int, core: int | Non
     )
 
 
-def check_headers(servers: Sequence[Server]) -> None:
-    """All answer what the first answers, but for their names."""
-    first: dict[str, str] | None = None
-    for server in servers:
-        headers = {name: value for name, value in server.first_answer().items() if name not in UNALIKE}
-        first = first or headers
-        if headers != first:
-            raise RuntimeError(f"{server.name} answers other headers than {servers[0].name}:\n{headers}\n{first}")
+def check_headers(server: Server, expected: dict[str, str]) -> None:
+    """Wait for a server and see that it answers what the first one did, but for its name."""
+    headers = {name: value for name, value in server.first_answer().items() if name not in UNALIKE}
+    expected.update(expected or headers)
+    if headers != expected:
+        raise RuntimeError(f"{server.name} answers other headers than the first:\n{headers}\n{expected}")
 
 
 def check(contender: Contender, bootstrap: str | None) -> str | None:
@@ -137,22 +142,21 @@ def measure(arguments: argparse.Namespace, directory: Path) -> dict[str, object]
     peers, left_out = taking_part(arguments.peers, bool(arguments.kafka or arguments.bootstrap))
     # Before a broker, whose start leaves this process on one core.
     server_core, driver_core = pinned = cores()
-    with ExitStack() as running:
-        bootstrap = running.enter_context(broker(arguments, directory, driver_core))
+    with broker(arguments, directory, driver_core) as bootstrap:
         running_order = contenders(directory, bootstrap, peers, pinned)
-        for contender in running_order:
-            running.enter_context(started(contender, bootstrap))
-        check_headers([contender.server for contender in running_order])
-        for contender in running_order:
-            drive(contender, max(1, int(arguments.requests * WARM_UP)), arguments.connections, driver_core)
+        make_topics(running_order, bootstrap)
+        expected: dict[str, str] = {}
         for turn in range(arguments.rounds):
             # Nobody always follows the same one.
             first = turn % len(running_order)
             for contender in running_order[first:] + running_order[:first]:
-                contender.figures += drive(contender, arguments.requests, arguments.connections, driver_core)
+                # Each in a process of its own each time, since where its memory lies makes some percent.
+                with running(contender):
+                    check_headers(contender.server, expected)
+                    drive(contender, max(1, int(arguments.requests * WARM_UP)), arguments.connections, driver_core)
+                    contender.figures += drive(contender, arguments.requests, arguments.connections, driver_core)
             print(f"round {turn + 1} of {arguments.rounds}", file=sys.stderr)
         for contender in running_order:
-            contender.stop()
             if reason := check(contender, bootstrap):
                 left_out[contender.server.name] = reason
     figures = {c.server.name: c.figures for c in running_order if c.server.name not in left_out}
