@@ -12,8 +12,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, PlainSerializer, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+)
 
 from ._core import check_proxies
 from .errors import SettingsError
@@ -63,10 +71,10 @@ Bytes = Annotated[ByteSize, Field(le=2**50), PlainSerializer(int)]
 Count = Annotated[int, Field(ge=1, le=2**24)]
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """All settings with their defaults."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     data_dir: Path = Field(Path("pixelcore-data"), description="Where journals and the gateway's identity live.")
     fsync: Annotated[float | Literal["never", "always"], BeforeValidator(_fsync)] = Field(
