@@ -165,7 +165,8 @@ impl Journal {
         Ok(lock)
     }
 
-    /// Makes room for a segment of `bytes`, but never touches the one that a living writer is at.
+    /// Makes room for a segment of `bytes`, but never touches the one that a living writer is at. What a sibling adds to
+    /// its own meanwhile, a segment at most, comes on top of the budget.
     fn drop_oldest(&self, bytes: u64) -> Result<(), Error> {
         let mut used = total(&self.root)?;
         for journal in segment::journals(&self.root)? {
