@@ -16,7 +16,7 @@ test-rust: .venv/system-test.stamp
 	cargo test --quiet --workspace
 
 test-python: .venv/dev.stamp .kafka/lib
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check $(PY)

@@ -25,9 +25,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "kafka: needs a broker (Java, or PIXELCORE_TEST_KAFKA)")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that of several processes none is left alone with them at the end."""
+    slow = ("test_readme", "test_delivery", "test_forwarder", "test_rejected_topic", "test_url", "test_replay")
+    items.sort(key=lambda item: slow.index(item.path.stem) if item.path.stem in slow else len(slow))
+
+
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker | External]:
-    """The broker of the whole run: the one that PIXELCORE_TEST_KAFKA names, else one that is started here."""
+    """The broker of the whole run, or of one of its processes: the one that PIXELCORE_TEST_KAFKA names, else one that is started here."""
     if bootstrap := os.environ.get(EXTERNAL):
         yield External(bootstrap)
         return
