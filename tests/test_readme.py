@@ -79,7 +79,7 @@ def test_settings_that_readme_names_exist() -> None:
     names = set(re.findall(r"`(PIXELCORE_[A-Z_]+[A-Z])", README)) - {"PIXELCORE_KAFKA_SECURITY_PROTOCOL"}
     from pixelcore import settings
 
-    assert names <= {settings.variable(name) for name in settings.Settings.model_fields}
+    assert names <= {settings.variable(name) for name in settings.described()}
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from confluent_kafka import KafkaException
-from pydantic import ByteSize
+from rich import filesize
 from rich.console import Console
 from rich.text import Text
 
@@ -54,14 +54,14 @@ def check_data_dir(setup: Setup) -> Finding:
     events_left = settings.journal_max_bytes - _used(root / EVENTS)
     if events_left <= 0:
         raise Failed(
-            f"{variable('journal_max_bytes')}: {_size(settings.journal_max_bytes)} are used up: events are lost"
+            f"{variable('journal_max_bytes')}: {filesize.decimal(settings.journal_max_bytes)} are used up: events are lost"
         )
     left = events_left + max(0, settings.rejected_max_bytes - _used(root / REJECTIONS))
     free = shutil.disk_usage(there).free
-    text = f"{root}: {'writable' if there == root.absolute() else 'can be made'}, {_size(free)} free"
+    text = f"{root}: {'writable' if there == root.absolute() else 'can be made'}, {filesize.decimal(free)} free"
     if free < left:
         names = f"{variable('journal_max_bytes')} and {variable('rejected_max_bytes')}"
-        return Finding("warn", f"{text}, but {names} allow {_size(left)} more")
+        return Finding("warn", f"{text}, but {names} allow {filesize.decimal(left)} more")
     return Finding("ok", text)
 
 
@@ -71,10 +71,6 @@ def _used(root: Path) -> int:
         with contextlib.suppress(FileNotFoundError):
             total += segment.stat().st_size
     return total
-
-
-def _size(count: int) -> str:
-    return ByteSize(count).human_readable(decimal=True, separator=" ")
 
 
 def check_keys(setup: Setup) -> Finding | None:

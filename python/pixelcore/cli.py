@@ -26,11 +26,11 @@ def setting_flags(*names: str) -> Callable[[F], F]:
     """A flag for each setting, made from `settings.Settings`; all of them where no names are given."""
 
     def decorate(command: F) -> F:
-        for name, field in reversed(settings.Settings.model_fields.items()):
+        for name, description in reversed(settings.described().items()):
             if name != "kafka" and (not names or name in names):
                 variable = settings.variable(name)
-                default = "none" if field.default is None else field.default
-                help_text = f"{field.description}  [env: {variable}; default: {default}]"
+                default = getattr(settings.DEFAULTS, name)
+                help_text = f"{description}  [env: {variable}; default: {'none' if default is None else default}]"
                 command = click.option(f"--{name.replace('_', '-')}", name, metavar="VALUE", help=help_text)(command)
         return command
 

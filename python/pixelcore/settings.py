@@ -5,23 +5,17 @@ This file is their reference; flags and `--help` are made from it.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ByteSize,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    ValidationError,
-)
+import msgspec
+from msgspec import Meta
 
 from ._core import check_proxies
 from .errors import SettingsError
@@ -37,104 +31,137 @@ _OURS_TO_SET = frozenset(
 _FOREIGN = re.compile(r"PIXELCORE_(TEST_.*|SERVICE_(HOST|PORT).*|PORT(_.*)?)")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGTP])(i?)B?|B)?", re.IGNORECASE)
 
 
-def _duration(value: object) -> object:
-    """``90``, ``90s``, ``15m``, ``12h`` or ``7d`` as seconds."""
-    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    return float(match[1]) * _SECONDS[match[2] or "s"] if match else value
+def _duration(text: str) -> float:
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError("must be a duration such as '90s', '15m', '12h' or '7d'")
+    return float(match[1]) * _SECONDS[match[2] or "s"]
 
 
-def _fsync(value: object) -> object:
-    if value in ("never", "always"):
-        return value
-    seconds = _duration(value)
-    if not isinstance(seconds, float) or not 0.01 <= seconds <= 60:
-        raise ValueError("must be 'never', 'always', or an interval of 10ms to 60s such as '1s'")
-    return seconds
+def _size(text: str) -> int:
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError("must be a number of bytes such as '65536', '64MiB' or '10GB'")
+    step = 1024 if match[3] else 1000
+    return int(Decimal(match[1]) * step ** " KMGTP".index((match[2] or " ").upper()))
 
 
-def _proxies(value: str) -> str:
-    check_proxies(value)
-    return value
+def _fsync(text: str) -> float | str:
+    if text in ("never", "always"):
+        return text
+    with contextlib.suppress(ValueError):
+        if 0.01 <= (seconds := _duration(text)) <= 60:
+            return seconds
+    raise ValueError("must be 'never', 'always', or an interval of 10ms to 60s such as '1s'")
 
 
-def _address(value: str) -> str:
-    host, _, port = value.rpartition(":")
-    if value and not (host and port.isdecimal() and 0 < int(port) < 65536):
+def _proxies(text: str) -> str:
+    check_proxies(text)
+    return text
+
+
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if text and not (host and port.isdecimal() and 0 < int(port) < 65536):
         raise ValueError("must be HOST:PORT, or empty")
-    return value
+    return text
 
 
-Seconds = Annotated[float, BeforeValidator(_duration), Field(ge=0, le=10 * 366 * 86400)]
-Bytes = Annotated[ByteSize, Field(le=2**50), PlainSerializer(int)]
-Count = Annotated[int, Field(ge=1, le=2**24)]
+def _read_by(reader: Callable[[str], object]) -> Meta:
+    """What turns the text of a setting into what it is checked as. Raises `ValueError` that says what it must be."""
+    return Meta(extra={"reader": reader})
 
 
-class Settings(BaseModel):
+def _says(description: str) -> Meta:
+    return Meta(description=description)
+
+
+_MOST = 2**50  # bytes
+
+Seconds = Annotated[float, Meta(ge=0, le=10 * 366 * 86400), _read_by(_duration)]
+Name = Annotated[str, Meta(min_length=1)]
+Count = Annotated[int, Meta(ge=1, le=2**24)]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings with their defaults."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    data_dir: Annotated[Path, _says("Where journals and the gateway's identity live.")] = Path("pixelcore-data")
+    fsync: Annotated[
+        float | Literal["never", "always"],
+        _read_by(_fsync),
+        _says("What a power cut may lose: an interval, 'never', or 'always' (the GIF waits for the device)."),
+    ] = 1.0
+    journal_max_bytes: Annotated[
+        int,
+        Meta(ge=2**20, le=_MOST),
+        _read_by(_size),
+        _says("Budget of all events' journals; beyond it events are lost."),
+    ] = 10 * 2**30
+    journal_segment_bytes: Annotated[
+        int, Meta(ge=2**12, le=_MOST), _read_by(_size), _says("Size of a journal's segments.")
+    ] = 64 * 2**20
+    journal_retain: Annotated[Seconds, _says("How long shipped segments are kept, such as '7d'.")] = 0.0
+    rejected_max_bytes: Annotated[
+        int,
+        Meta(ge=2**16, le=_MOST),
+        _read_by(_size),
+        _says("Budget of the rejections' journals; beyond it the oldest go."),
+    ] = 256 * 2**20
 
-    data_dir: Path = Field(Path("pixelcore-data"), description="Where journals and the gateway's identity live.")
-    fsync: Annotated[float | Literal["never", "always"], BeforeValidator(_fsync)] = Field(
-        1.0,
-        description="What a power cut may lose: an interval, 'never', or 'always' (the GIF waits for the device).",
-    )
-    journal_max_bytes: Bytes = Field(
-        ByteSize(10 * 2**30), ge=2**20, description="Budget of all events' journals; beyond it events are lost."
-    )
-    journal_segment_bytes: Bytes = Field(ByteSize(64 * 2**20), ge=2**12, description="Size of a journal's segments.")
-    journal_retain: Seconds = Field(0.0, description="How long shipped segments are kept, such as '7d'.")
-    rejected_max_bytes: Bytes = Field(
-        ByteSize(256 * 2**20), ge=2**16, description="Budget of the rejections' journals; beyond it the oldest go."
-    )
+    max_query_bytes: Annotated[Count, _says("Longer queries are rejected.")] = 8192
+    max_parameters: Annotated[Count, _says("Queries with more parameters are rejected.")] = 256
+    max_depth: Annotated[Count, _says("Dotted paths with more segments are rejected.")] = 32
+    keys_file: Annotated[
+        Path | None, _says("TOML file of the pipelines' keys, read again when it changes; without one any key will do.")
+    ] = None
+    trusted_proxies: Annotated[
+        str,
+        _read_by(_proxies),
+        _says("Networks whose X-Forwarded-For or Forwarded is believed, such as '10.0.0.0/8, loopback'."),
+    ] = ""
+    ip: Annotated[
+        Literal["full", "truncated", "none"],
+        _says("How much of the client's address events keep; truncated: IPv4 to /24, IPv6 to /48."),
+    ] = "full"
+    respect_gpc: Annotated[
+        bool, _says("Leave out ip, userAgent, userId, anonymousId and traits where Sec-GPC is 1.")
+    ] = False
+    automated: Annotated[
+        Literal["flag", "reject"],
+        _says("What becomes of requests that no person made, such as prefetches and crawlers."),
+    ] = "flag"
+    typed_values: Annotated[bool, _says("Read true, false and numbers as JSON ones where nothing is lost.")] = False
+    debug_header: Annotated[bool, _says("Answer with X-Pixelcore: accepted, or the rejection's reason.")] = False
 
-    max_query_bytes: Count = Field(8192, description="Longer queries are rejected.")
-    max_parameters: Count = Field(256, description="Queries with more parameters are rejected.")
-    max_depth: Count = Field(32, description="Dotted paths with more segments are rejected.")
-    keys_file: Path | None = Field(
-        None, description="TOML file of the pipelines' keys, read again when it changes; without one any key will do."
+    topic: Annotated[Name, _says("The Kafka topic of the events.")] = "raw-events"
+    rejected_topic: Annotated[
+        Name | None, _says("The Kafka topic of rejected requests; without it they stay in their journal.")
+    ] = None
+    checkpoint_topic: Annotated[Name, _says("The compacted topic of the journals' committed offsets.")] = (
+        "pixelcore-checkpoints"
     )
-    trusted_proxies: Annotated[str, AfterValidator(_proxies)] = Field(
-        "", description="Networks whose X-Forwarded-For or Forwarded is believed, such as '10.0.0.0/8, loopback'."
-    )
-    ip: Literal["full", "truncated", "none"] = Field(
-        "full", description="How much of the client's address events keep; truncated: IPv4 to /24, IPv6 to /48."
-    )
-    respect_gpc: bool = Field(
-        False, description="Leave out ip, userAgent, userId, anonymousId and traits where Sec-GPC is 1."
-    )
-    automated: Literal["flag", "reject"] = Field(
-        "flag", description="What becomes of requests that no person made, such as prefetches and crawlers."
-    )
-    typed_values: bool = Field(False, description="Read true, false and numbers as JSON ones where nothing is lost.")
-    debug_header: bool = Field(False, description="Answer with X-Pixelcore: accepted, or the rejection's reason.")
+    delivery: Annotated[
+        Literal["exactly-once", "at-least-once"],
+        _says("Transactions, or an idempotent producer with a checkpoint on disk."),
+    ] = "exactly-once"
+    drain_seconds: Annotated[float, Meta(ge=0, le=3600), _says("How long a stopping worker goes on shipping.")] = 10.0
 
-    topic: str = Field("raw-events", min_length=1, description="The Kafka topic of the events.")
-    rejected_topic: str | None = Field(
-        None, min_length=1, description="The Kafka topic of rejected requests; without it they stay in their journal."
-    )
-    checkpoint_topic: str = Field(
-        "pixelcore-checkpoints", min_length=1, description="The compacted topic of the journals' committed offsets."
-    )
-    delivery: Literal["exactly-once", "at-least-once"] = Field(
-        "exactly-once", description="Transactions, or an idempotent producer with a checkpoint on disk."
-    )
-    drain_seconds: float = Field(10.0, ge=0, le=3600, description="How long a stopping worker goes on shipping.")
+    metrics_address: Annotated[
+        str, _read_by(_address), _says("Where 'pixelcore serve' serves Prometheus metrics; empty: nowhere.")
+    ] = "127.0.0.1:9108"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], _says("What is logged.")] = "info"
+    log_format: Annotated[
+        Literal["auto", "json", "pretty"], _says("JSON lines, pretty lines, or pretty on a terminal only.")
+    ] = "auto"
 
-    metrics_address: Annotated[str, AfterValidator(_address)] = Field(
-        "127.0.0.1:9108", description="Where 'pixelcore serve' serves Prometheus metrics; empty: nowhere."
-    )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is logged.")
-    log_format: Literal["auto", "json", "pretty"] = Field(
-        "auto", description="JSON lines, pretty lines, or pretty on a terminal only."
-    )
-
-    kafka: dict[str, str] = Field(
-        default_factory=dict,
-        description="librdkafka properties; in the environment PIXELCORE_KAFKA_ and the name, with _ for '.'.",
-    )
+    kafka: Annotated[
+        dict[str, str],
+        _says("librdkafka properties; in the environment PIXELCORE_KAFKA_ and the name, with _ for '.'."),
+    ] = {}
 
     @property
     def ships(self) -> bool:
@@ -142,31 +169,70 @@ class Settings(BaseModel):
         return "bootstrap.servers" in self.kafka
 
 
+_METAS: dict[str, tuple[Meta, ...]] = {
+    name: hint.__metadata__ for name, hint in get_type_hints(Settings, include_extras=True).items()
+}
+
+
+DEFAULTS = Settings()
+
+
 def variable(field: str) -> str:
     """The environment variable of a setting."""
     return _NAMED_OTHERWISE.get(field, PREFIX + field.upper())
 
 
+def described() -> dict[str, str]:
+    """What each setting is for, by the name of its field."""
+    return {name: "".join(meta.description or "" for meta in metas) for name, metas in _METAS.items()}
+
+
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings. Raises `SettingsError` with one line that names the first wrong one."""
-    known = {variable(name): name for name in Settings.model_fields if name != "kafka"}
-    values: dict[str, Any] = {}
+    known = {variable(name): name for name in _METAS if name != "kafka"}
+    texts: dict[str, str] = {}
     kafka: dict[str, str] = {}
     for name, value in environ.items():
         if name in known:
-            values[known[name]] = value
+            texts[known[name]] = value
         elif name.startswith(KAFKA_PREFIX):
             kafka[_property(name)] = value
         elif name.startswith(PREFIX) and not _FOREIGN.fullmatch(name):
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise SettingsError(f"{name}: no such setting{hint}")
+    values = {name: _read(name, text) for name, text in texts.items()}
     try:
-        return Settings.model_validate({**values, "kafka": kafka})
-    except ValidationError as error:
-        first = error.errors()[0]
-        message = first["msg"].removeprefix("Value error, ")
-        raise SettingsError(f"{variable(str(first['loc'][0]))}: {message}, not {first['input']!r}") from None
+        return msgspec.convert(
+            {**values, "kafka": kafka}, Settings, strict=False, dec_hook=lambda path, text: path(text)
+        )
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$.")
+        name = path.rstrip("`")
+        raise _wrong(name, _explained(name, message), texts[name]) from None
+
+
+def _read(name: str, text: str) -> object:
+    for meta in _METAS[name]:
+        if meta.extra is not None:
+            try:
+                return meta.extra["reader"](text)
+            except ValueError as error:
+                raise _wrong(name, str(error), text) from None
+    return text
+
+
+def _explained(name: str, message: str) -> str:
+    """What msgspec says of a value, in words that do not need its types."""
+    hint = get_type_hints(Settings)[name]
+    if get_origin(hint) is Literal:
+        return f"must be {' or '.join(map(repr, get_args(hint)))}"
+    wanted = message.partition(", got ")[0].replace("`bool`", "true or false").replace("`", "")
+    return wanted.replace("Expected", "must be")
+
+
+def _wrong(name: str, message: str, text: str) -> SettingsError:
+    return SettingsError(f"{variable(name)}: {message}, not {text!r}")
 
 
 def _property(name: str) -> str:
