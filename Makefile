@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIND ?= 0.0.0.0:8080
 BIN := .venv/bin
 SOURCES := pyproject.toml Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
-PY := python tests benches
+PY := python tests benches examples
 
 .PHONY: run test test-rust test-python lint types fmt instructions bench bench-report clean
 

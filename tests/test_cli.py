@@ -48,7 +48,7 @@ def run(*arguments: str, cwd: Path, environment: dict[str, str] | None = None) -
     )
 
 
-@pytest.mark.parametrize("name", ["pixelcore", "serve", "tail", "forward", "replay", "check", "url"])
+@pytest.mark.parametrize("name", ["pixelcore", "serve", "tail", "forward", "replay", "check", "schema", "url"])
 def test_help(tmp_path: Path, name: str) -> None:
     ended = run(*([] if name == "pixelcore" else [name]), "--help", cwd=tmp_path)
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -270,12 +270,14 @@ def test_wrong_usage(tmp_path: Path, arguments: tuple[str, ...], named: str) -> 
 def test_exported_names() -> None:
     assert pixelcore.__all__ == (
         "Collector",
+        "Event",
         "Journal",
         "JournalError",
         "JournalFull",
         "JournalReader",
         "PixelcoreError",
         "Rejected",
+        "Rejection",
         "SettingsError",
         "__version__",
         "event",

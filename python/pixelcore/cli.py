@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -292,6 +293,16 @@ def check(timeout: float, kafka: tuple[str, ...], **flags: str | None) -> None:
     logging.disable()
     if not checking.run(chosen, timeout):
         raise SystemExit(1)
+
+
+@main.command()
+@click.argument("model", type=click.Choice(["event", "rejection"]), default="event")
+def schema(model: str) -> None:
+    """Print the JSON Schema of an event, or of a rejected request's record."""
+    from .model import Event, Rejection
+    from .model import schema as schema_of
+
+    click.echo(json.dumps(schema_of(Rejection if model == "rejection" else Event), indent=2, ensure_ascii=False))
 
 
 main.add_command(url)
