@@ -70,7 +70,7 @@ def test_no_command_is_untested() -> None:
     # Running all tests within a test would not end; what the command runs is what CI runs.
     planned = subprocess.run(["make", "-n", "test"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "cargo test" in planned
-    assert re.search(r"/pytest$", planned, re.MULTILINE)
+    assert re.search(r"/pytest --numprocesses", planned)
     assert re.search(r"^make test$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
     # The command with Kafka is that of tests/test_delivery.py, at another address.
 
