@@ -2,10 +2,11 @@
 PYTHON ?= python3
 BIND ?= 0.0.0.0:8080
 BIN := .venv/bin
+SECONDS ?= 60
 SOURCES := pyproject.toml Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
 PY := python tests benches examples
 
-.PHONY: run test test-rust test-python lint types fmt instructions bench bench-report clean
+.PHONY: run test test-rust test-python lint types fmt instructions fuzz bench bench-report clean
 
 run: .venv/run.stamp  ## build, and serve on :8080 without Kafka
 	$(BIN)/pixelcore serve --bind $(BIND)
@@ -35,6 +36,9 @@ fmt: .venv/dev.stamp
 
 instructions: .venv/dev.stamp  ## instructions of one event, held to the recorded ones
 	$(BIN)/python -m benches.instructions
+
+fuzz:  ## coverage-guided, each target for SECONDS
+	rust/fuzz/run.sh $(SECONDS)
 
 bench: .venv/bench.stamp .kafka/lib  ## all measurements, held to their goals, into benches/results
 	$(BIN)/python -m benches

@@ -1,0 +1,52 @@
+//! What a reader makes of a directory that anything may have happened to.
+
+use std::fs;
+use std::path::Path;
+
+use pixelcore::journal::Reader;
+use serde_json::Value;
+
+/// A reader ends, gives the lines that are JSON objects in their order, and counts the others.
+///
+/// The input is a list of segments: how many bytes it has, how many are missing before it, how many it has too much.
+pub fn journal(data: &[u8]) {
+    let root = tempfile::tempdir_in(memory()).expect("a directory");
+    let (mut expected, mut corrupt) = (Vec::new(), 0);
+    let (mut rest, mut start) = (data, 0_u64);
+    while let [length, gap, overlap, tail @ ..] = rest {
+        let (content, after) = tail.split_at(tail.len().min(usize::from(*length)));
+        start += u64::from(gap % 8);
+        fs::write(root.path().join(format!("{start:020}.ndjson")), content).expect("a segment");
+        // The next segment begins where this one ends, but for what it overlaps.
+        let is_last = after.len() < 3;
+        let overlap = if is_last { 0 } else { usize::from(overlap % 4).min(content.len().saturating_sub(1)) };
+        let seen = &content[..content.len() - overlap];
+        for line in seen.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n")) {
+            match serde_json::from_slice::<Value>(line) {
+                Ok(Value::Object(_)) if line.starts_with(b"{") => expected.push(line[..line.len() - 1].to_vec()),
+                _ => corrupt += 1,
+            }
+        }
+        // Two segments cannot have the same offset: the second would be the first's file.
+        start += (seen.len() as u64).max(1);
+        rest = after;
+    }
+    let mut reader = Reader::new(root.path(), 0);
+    let mut found = Vec::new();
+    loop {
+        let batch = reader.read(2, 64).expect("what is there can be read");
+        if batch.is_empty() {
+            break;
+        }
+        found.extend(batch.iter().map(|(line, _)| line.to_vec()));
+    }
+    assert!(reader.finished().expect("it can be looked at"), "nobody writes, and all is read");
+    assert_eq!(found, expected);
+    assert_eq!(reader.corrupt(), corrupt);
+}
+
+/// Where files cost no disk, if there is such a place.
+fn memory() -> &'static Path {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { memory } else { Path::new("/tmp") }
+}

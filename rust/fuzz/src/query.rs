@@ -1,0 +1,78 @@
+//! A query, against the crate `form_urlencoded` and the oracle of nesting.
+
+use pixelcore::event::{self, Limits, Options, Request};
+use pixelcore::form;
+use pixelcore::reason::Reason;
+use pixelcore::time::UnixMillis;
+use serde_json::Value;
+
+use crate::{object, oracle};
+
+/// A query's pairs are those of the URL standard, and what nests of it is what the contract says.
+pub fn query(data: &[u8]) {
+    let text = |raw: form::Raw<'_>| String::from_utf8(raw.decode().into_owned()).expect("decoding makes UTF-8");
+    let pairs: Vec<_> = form::pairs(data).map(|(name, value)| (text(name), text(value))).collect();
+    let expected: Vec<_> = form_urlencoded::parse(data).map(|(n, v)| (n.into_owned(), v.into_owned())).collect();
+    assert_eq!(pairs, expected);
+
+    for kind in ["track", "page"] {
+        let (plain, typed) = (written(kind, data, false), written(kind, data, true));
+        let rejected = pairs.len() > LIMITS.parameters;
+        match (plain, typed) {
+            (Ok(mut plain), Ok(mut typed)) => {
+                assert!(!rejected);
+                for (member, prefix) in [("properties", "p."), ("traits", "t.")] {
+                    let expected = oracle::nest(data, prefix);
+                    let found = plain.get(member).cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+                    assert_eq!(found, expected, "{member}");
+                    if let Some(typed) = typed.get_mut(member) {
+                        untype(typed);
+                        assert_eq!(*typed, expected, "typed values print as they were sent");
+                    }
+                }
+                // Without a `mid` each has an id of its own.
+                for event in [&mut plain, &mut typed] {
+                    for member in ["messageId", "properties", "traits"] {
+                        event.as_object_mut().map(|event| event.remove(member));
+                    }
+                }
+                assert_eq!(plain, typed);
+            }
+            (Err(reason), Err(other)) => {
+                assert_eq!(reason, other);
+                assert!(rejected || reason != Reason::TooManyParameters);
+            }
+            (plain, typed) => panic!("{plain:?} {typed:?}"),
+        }
+    }
+}
+
+const LIMITS: Limits = Limits { query_bytes: 8192, parameters: 256, depth: 32 };
+
+fn written(kind: &str, query: &[u8], typed_values: bool) -> Result<Value, Reason> {
+    let request = Request {
+        received_at: UnixMillis::new(1_740_493_801_250).expect("a time"),
+        ip: None,
+        user_agent: None,
+        referer: None,
+        locale: None,
+        gpc: None,
+        dnt: None,
+        purposes: [None; 4],
+        origin: None,
+    };
+    let options = Options { limits: LIMITS, typed_values, respect_gpc: false, reject_automated: false };
+    let mut line = Vec::new();
+    event::write(&mut line, kind, query, &request, &options, |_| Ok("")).map(|_| object(&line))
+}
+
+/// Turns literals back into the texts that they print as.
+fn untype(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(untype),
+        Value::Object(members) => members.values_mut().for_each(untype),
+        Value::Bool(_) | Value::Number(_) => *value = Value::String(value.to_string()),
+        Value::String(_) => {}
+        Value::Null => panic!("nothing becomes null"),
+    }
+}
