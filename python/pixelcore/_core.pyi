@@ -4,6 +4,7 @@ All functions are pure but for the clock and the random numbers of a UUIDv7, hol
 take, and never raise anything for the bytes of a query but `pixelcore.Rejected`.
 """
 
+from collections.abc import Sequence
 from os import PathLike
 from types import TracebackType
 from typing import Literal, final
@@ -76,15 +77,18 @@ def event(
     max_query_bytes: int = 8192,
     max_parameters: int = 256,
     max_depth: int = 32,
+    compat: Sequence[Literal["segment", "rudderstack"]] = ...,
 ) -> bytes:
     """The event, one JSON object, that a pixel request becomes (contract, sections 2 to 4).
 
     ``type`` is ``track``, ``page``, ``identify`` or ``group``. ``user_agent``, ``referer``, ``locale`` (Accept-Language),
     ``gpc`` (Sec-GPC), ``dnt`` (DNT) and ``purpose`` (Sec-Purpose) are the values of the request's headers; ``ip`` goes into the event as it is.
     ``received_at`` is Unix milliseconds, 0 to 253402207200000 (one day before the year 10000); the default is now. ``max_depth`` counts the
-    segments of a dotted path.
+    segments of a dotted path. ``compat`` names whose queries are understood beside the native ones (``docs/migration.md``);
+    none by default.
 
-    Raises `pixelcore.Rejected` with its ``reason``, and ``ValueError`` for a ``received_at`` out of range.
+    Raises `pixelcore.Rejected` with its ``reason``, and ``ValueError`` for a ``received_at`` out of range and for a
+    name in ``compat`` that is none.
     """
 
 @final
@@ -231,14 +235,15 @@ class Collector:
         ip: Literal["full", "truncated", "none"] = "full",
         respect_gpc: bool = False,
         reject_automated: bool = False,
+        compat: Sequence[Literal["segment", "rudderstack"]] = ...,
     ) -> Self:
         """Collect into two journals; every well-formed key is accepted until `set_keys`.
 
         ``trusted_proxies`` is read as `check_proxies` does, ``ip`` says how much of an address is kept (all, IPv4's first
         24 and IPv6's first 48 bits, nothing), ``respect_gpc`` leaves out of an event with ``Sec-GPC: 1`` who it was, and
-        ``reject_automated`` rejects the requests of clients whose ``automated`` would be true.
+        ``reject_automated`` rejects the requests of clients whose ``automated`` would be true. ``compat`` is that of `event`.
 
-        Raises ``ValueError`` for ``trusted_proxies`` and ``ip``.
+        Raises ``ValueError`` for ``trusted_proxies``, ``ip`` and ``compat``.
         """
 
     def collect(

@@ -36,8 +36,8 @@ PREFLIGHT_HEADERS = [
 TEXT_HEADERS = [("content-type", "text/plain; charset=utf-8"), ("cache-control", "no-store")]
 
 ROOT = "/v1/pixel/"
+RUDDERSTACK_ROOT = "/pixel/v1/"
 TYPES = ("track", "page", "identify", "group")
-PATHS = {ROOT + name + suffix: name for name in TYPES for suffix in ("", ".gif", "/")}
 
 
 class Headers(Protocol):
@@ -66,10 +66,17 @@ class HTTPProtocol(Protocol):
     def close(self, status: int | None) -> None: ...
 
 
+def pixel_paths(roots: tuple[str, ...]) -> dict[str, str]:
+    """The types by the paths that have them."""
+    return {root + name + suffix: name for root in roots for name in TYPES for suffix in ("", ".gif", "/")}
+
+
 class App:
     """One per worker. Its `Worker` lives from ``__rsgi_init__`` to ``__rsgi_del__``."""
 
     worker: Worker
+    roots: tuple[str, ...]
+    paths: dict[str, str]
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         # Granian's main process imports this module, too, and needs none of that.
@@ -77,9 +84,12 @@ class App:
         from .worker import Worker
 
         try:
-            self.worker = Worker(settings.load(), loop)
+            chosen = settings.load()
+            self.worker = Worker(chosen, loop)
         except SettingsError as error:
             raise SystemExit(f"pixelcore: {error}") from None
+        self.roots = (ROOT, RUDDERSTACK_ROOT) if "rudderstack" in chosen.compat else (ROOT,)
+        self.paths = pixel_paths(self.roots)
 
     def __rsgi_del__(self, _loop: asyncio.AbstractEventLoop) -> None:
         self.worker.stop()
@@ -90,11 +100,11 @@ class App:
         except AttributeError:
             return protocol.close(403)  # a WebSocket, which plain granian takes unless told otherwise
         path = scope.path
-        kind = PATHS.get(path)
+        kind = self.paths.get(path)
         if kind is None:
-            if not path.startswith(ROOT):
+            if not path.startswith(self.roots):
                 return self.answer_other(scope, protocol, path)
-            kind = path[len(ROOT) :]
+            kind = path[len(ROOT) :]  # all roots are as long
         if scope.method != "GET":
             return self.answer_method(scope.method, protocol)
         answer, worker = GIF_HEADERS, self.worker

@@ -31,7 +31,7 @@ def setting_flags(*names: str) -> Callable[[F], F]:
             if name != "kafka" and (not names or name in names):
                 variable = settings.variable(name)
                 default = getattr(settings.DEFAULTS, name)
-                help_text = f"{description}  [env: {variable}; default: {'none' if default is None else default}]"
+                help_text = f"{description}  [env: {variable}; default: {'none' if default in (None, ()) else default}]"
                 command = click.option(f"--{name.replace('_', '-')}", name, metavar="VALUE", help=help_text)(command)
         return command
 
@@ -247,7 +247,7 @@ def utc_time(text: str) -> str:
 @click.option("--until", type=utc_time, metavar="TIME", help="Only what was received before.")
 @setting_flags(
     *("data_dir", "journal_max_bytes", "journal_segment_bytes"),
-    *("max_query_bytes", "max_parameters", "max_depth", "typed_values"),
+    *("max_query_bytes", "max_parameters", "max_depth", "compat", "typed_values"),
     *("keys_file", "ip", "respect_gpc", "automated"),
 )
 def replay(dry_run: bool, reasons: tuple[str, ...], since: str | None, until: str | None, **flags: str | None) -> None:

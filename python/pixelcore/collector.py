@@ -20,4 +20,5 @@ def collector(settings: Settings, events: Journal, rejections: Journal, counters
         ip=settings.ip,
         respect_gpc=settings.respect_gpc,
         reject_automated=settings.automated == "reject",
+        compat=settings.compat,
     )

@@ -1,7 +1,8 @@
 """What is in the topics, as types (contract, sections 4 and 5): for consumers, type checkers and the JSON Schema.
 
 ``msgspec.json.decode(message.value(), type=pixelcore.Event)`` decodes an event and checks it. Members may be added in
-later versions, so readers should pass over those that they do not know.
+later versions, so readers should pass over those that they do not know. What is below is written of native pixel URLs; those of
+``PIXELCORE_COMPAT`` bring a context of their sender's, whose members may be any JSON.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ Reason = Literal[
     "unknown_type",
     "query_too_long",
     "too_many_parameters",
+    "malformed_data",
     "missing_key",
     "malformed_key",
     "unknown_key",

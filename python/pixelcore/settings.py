@@ -63,6 +63,13 @@ def _proxies(text: str) -> str:
     return text
 
 
+def _vendors(text: str) -> tuple[str, ...]:
+    names = tuple(name for name in map(str.strip, text.split(",")) if name)
+    if not {"segment", "rudderstack"}.issuperset(names):
+        raise ValueError("must be of 'segment' and 'rudderstack', with a comma between them")
+    return names
+
+
 def _address(text: str) -> str:
     host, _, port = text.rpartition(":")
     if text and not (host and port.isdecimal() and 0 < int(port) < 65536):
@@ -134,6 +141,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Literal["flag", "reject"],
         _says("What becomes of requests that no person made, such as prefetches and crawlers."),
     ] = "flag"
+    compat: Annotated[
+        tuple[Literal["segment", "rudderstack"], ...],
+        _read_by(_vendors),
+        _says("Whose pixel URLs are understood, too: segment, rudderstack, or both with a comma between them."),
+    ] = ()
     typed_values: Annotated[bool, _says("Read true, false and numbers as JSON ones where nothing is lost.")] = False
     debug_header: Annotated[bool, _says("Answer with X-Pixelcore: accepted, or the rejection's reason.")] = False
 

@@ -5,6 +5,7 @@
 use std::hint::black_box;
 use std::process::ExitCode;
 
+use pixelcore::compat::Compat;
 use pixelcore::event::{Limits, Options, Request, write};
 use pixelcore::time::UnixMillis;
 
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         typed_values: false,
         respect_gpc: false,
         reject_automated: false,
+        compat: Compat::default(),
     };
     let mut out = Vec::with_capacity(16 * 1024);
     for _ in 0..times {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use uuid::Uuid;
 
 use crate::client::{Client, client};
+use crate::compat::{self, Compat, Member};
 use crate::form::Raw;
 use crate::parameters::{CAMPAIGN, Parameters, Trimmed};
 use crate::reason::Reason;
@@ -23,6 +24,13 @@ pub struct Limits {
     pub depth: usize,
 }
 
+impl Default for Limits {
+    /// Those of the contract.
+    fn default() -> Self {
+        Self { query_bytes: 8192, parameters: 256, depth: 32 }
+    }
+}
+
 /// What was mended in an event rather than believed; `context.repaired` has it as it was sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Repairs {
@@ -31,7 +39,7 @@ pub struct Repairs {
 }
 
 /// How requests are read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// What a query may cost.
     pub limits: Limits,
@@ -41,6 +49,8 @@ pub struct Options {
     pub respect_gpc: bool,
     /// Whether requests of [automated](Client::automated) clients are rejected.
     pub reject_automated: bool,
+    /// Whose pixel URLs are understood beside the native ones.
+    pub compat: Compat,
 }
 
 /// What a request brings beside its query: the peer and the values of its headers.
@@ -103,8 +113,13 @@ pub fn write<'k>(
     if query.len() > options.limits.query_bytes {
         return Err(Reason::QueryTooLong);
     }
+    let foreign = if options.compat.any() { compat::read(kind, query, request.received_at, options)? } else { None };
+    let (query, parameters) = match &foreign {
+        Some(foreign) => (&foreign.query[..], usize::MAX), // they were counted as they were sent
+        None => (query, options.limits.parameters),
+    };
     tree::with(|tree| {
-        let found = Parameters::read(query, tree, &options.limits)?;
+        let found = Parameters::read(query, tree, &Limits { parameters, ..options.limits })?;
         if found.wk.is_empty() {
             return Err(Reason::MissingKey);
         }
@@ -113,7 +128,7 @@ pub fn write<'k>(
         if kind == "track" && found.e.bytes.is_empty() {
             return Err(Reason::MissingEvent);
         }
-        if found.too_deep {
+        if found.too_deep || foreign.as_ref().is_some_and(|foreign| foreign.too_deep) {
             return Err(Reason::TooDeep);
         }
         let client = request.client();
@@ -148,14 +163,20 @@ pub fn write<'k>(
         }
         trimmed_member(out, b"\"groupId\":", &found.gid);
         for (root, name) in [(Root::Properties, &b"\"properties\":"[..]), (Root::Traits, b"\"traits\":")] {
-            if !(tree.is_empty(root) || private && root == Root::Traits) {
+            let sent = foreign.as_ref().and_then(|foreign| foreign.object(root));
+            if !(tree.is_empty(root) && sent.is_none() || private && root == Root::Traits) {
                 out.extend_from_slice(name);
-                tree.write(query, root, out, options.typed_values);
+                match sent {
+                    Some(sent) => out.extend_from_slice(sent.as_bytes()),
+                    None => tree.write(query, root, out, options.typed_values),
+                }
                 out.push(b',');
             }
         }
         let repaired = if timestamp.is_none() { found.ts } else { Raw::default() };
-        context(out, request, private, client, &found.campaign, repaired);
+        // Who it was may be in any member of a sender's context.
+        let sent = foreign.as_ref().filter(|_| !private).map_or(&[][..], |foreign| &foreign.context);
+        context(out, request, private, client, &found.campaign, repaired, sent);
         out.push(b'}');
         Ok(Repairs { ts: !repaired.bytes.is_empty() })
     })
@@ -180,9 +201,11 @@ pub fn write_rejection(
     json::string(out, String::from_utf8_lossy(query).as_bytes());
     out.push(b',');
     plain_member(out, b"\"receivedAt\":", &request.received_at.iso());
-    context(out, request, request.is_private(options), request.client(), &[], Raw::default());
+    context(out, request, request.is_private(options), request.client(), &[], Raw::default(), &[]);
     out.push(b'}');
 }
+
+/// Appends the context. A member that the sender wrote stands for ours of its name.
 fn context(
     out: &mut Vec<u8>,
     request: &Request<'_>,
@@ -190,19 +213,21 @@ fn context(
     client: Option<Client>,
     campaign: &[Raw<'_>],
     repaired_ts: Raw<'_>,
+    sent: &[Member],
 ) {
+    let is_ours = |name| !sent.iter().any(|(other, _)| other == name);
     out.extend_from_slice(b"\"context\":{");
     if !private {
         header(out, b"\"ip\":", request.ip);
-        header(out, b"\"userAgent\":", request.user_agent);
+        header(out, b"\"userAgent\":", request.user_agent.filter(|_| is_ours("userAgent")));
     }
-    header(out, b"\"locale\":", request.locale.map(text::first_language));
-    if request.referer.is_some_and(|url| !url.is_empty()) {
+    header(out, b"\"locale\":", request.locale.filter(|_| is_ours("locale")).map(text::first_language));
+    if request.referer.is_some_and(|url| !url.is_empty()) && is_ours("page") {
         out.extend_from_slice(b"\"page\":{");
         header(out, b"\"url\":", request.referer);
         close(out);
     }
-    if campaign.iter().any(|text| !text.bytes.is_empty()) {
+    if campaign.iter().any(|text| !text.bytes.is_empty()) && is_ours("campaign") {
         out.extend_from_slice(b"\"campaign\":{");
         CAMPAIGN.iter().zip(campaign).for_each(|((_, name), text)| raw_member(out, name, *text));
         close(out);
@@ -225,7 +250,17 @@ fn context(
         raw_member(out, b"\"ts\":", repaired_ts);
         close(out);
     }
-    out.extend_from_slice(LIBRARY.as_bytes());
+    for (name, value) in sent {
+        json::string(out, name.as_bytes());
+        out.push(b':');
+        out.extend_from_slice(value.get().as_bytes());
+        out.push(b',');
+    }
+    if is_ours("library") {
+        out.extend_from_slice(LIBRARY.as_bytes());
+    } else {
+        out.pop();
+    }
     out.push(b'}');
 }
 

@@ -39,14 +39,15 @@ impl std::error::Error for KeysError {}
 #[serde(deny_unknown_fields)]
 struct File {
     #[serde(default)]
-    pipeline: Vec<Pipeline>,
+    pipeline: Vec<Spanned<Pipeline>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Pipeline {
     id: Spanned<String>,
-    key: Spanned<String>,
+    key: Option<Spanned<String>>,
+    write_key: Option<Spanned<String>>,
     #[serde(default = "enabled")]
     enabled: bool,
     #[serde(default)]
@@ -98,7 +99,8 @@ impl Keys {
     /// Reads a key file: TOML, one `[[pipeline]]` for each key.
     ///
     /// `id` (`pip_` and more, 64 characters of `[A-Za-z0-9_-]` at most) and `key` (`dk_live_` or `dk_test_` and more,
-    /// the same) are required; `enabled` (true), `domain_allowlist` (empty: all), `rate_limit_rps` (1000; positive),
+    /// the same) are required, or in place of `key` a `write_key`, which another vendor gave out (up to 64 characters of
+    /// the same, for [`Compat`](crate::compat::Compat)); `enabled` (true), `domain_allowlist` (empty: all), `rate_limit_rps` (1000; positive),
     /// `name` and `labels` (text to text) are not. One pipeline may have several keys, in a `[[pipeline]]` each, so
     /// that keys can be changed without a gap; a key belongs to one pipeline. A file without any pipeline is an
     /// error: it is most likely one that is being written.
@@ -113,8 +115,8 @@ impl Keys {
         let mut keys = Self::default();
         let mut places = Vec::with_capacity(file.pipeline.len());
         for pipeline in file.pipeline {
-            let at = pipeline.key.span().start;
-            let entry = pipeline.check().map_err(|(at, message)| error(at, message))?;
+            let at = pipeline.span().start;
+            let (at, entry) = pipeline.into_inner().check(at).map_err(|(at, message)| error(at, message))?;
             if let Some(other) = keys.position(&entry.key) {
                 let first = line(places[other]);
                 return Err(error(at, format!("key {} is that of line {first} again", mask(&entry.key))));
@@ -216,15 +218,25 @@ impl Keys {
 }
 
 impl Pipeline {
-    fn check(self) -> Result<Entry, (usize, String)> {
+    /// The entry, and where its key is; or what is wrong, and where. `at` is where the table begins.
+    fn check(self, at: usize) -> Result<(usize, Entry), (usize, String)> {
         if !is_name(self.id.get_ref(), &["pip_"]) {
             let message = format!("id {:?} is not pip_ and 1 to 60 of A-Z a-z 0-9 _ -", mask_all(self.id.get_ref()));
             return Err((self.id.span().start, message));
         }
-        if !is_name(self.key.get_ref(), &PREFIXES) {
-            let key = mask(self.key.get_ref());
-            let message = format!("key {key:?} is not dk_live_ or dk_test_ and 1 to 56 of A-Z a-z 0-9 _ -");
-            return Err((self.key.span().start, message));
+        let (key, name, prefixes, rule) = match (self.key, self.write_key) {
+            (Some(key), None) => (key, "key", &PREFIXES[..], "dk_live_ or dk_test_ and 1 to 56"),
+            (None, Some(key)) => (key, "write_key", &[""][..], "1 to 64"),
+            (None, None) => return Err((at, "missing field `key`".to_owned())),
+            (Some(_), Some(key)) => {
+                let message = "key and write_key are two keys, each of which needs a [[pipeline]]".to_owned();
+                return Err((key.span().start, message));
+            }
+        };
+        let at = key.span().start;
+        if !is_name(key.get_ref(), prefixes) {
+            let key = mask(key.get_ref());
+            return Err((at, format!("{name} {key:?} is not {rule} of A-Z a-z 0-9 _ -")));
         }
         let limit = self.rate_limit_rps.as_ref().map_or(DEFAULT_LIMIT, |limit| *limit.get_ref());
         if !(limit > 0.0 && limit.is_finite()) {
@@ -239,13 +251,14 @@ impl Pipeline {
                 (text.span().start, message)
             })
         });
-        Ok(Entry {
+        let entry = Entry {
             domains: domains.collect::<Result<_, _>>()?,
-            key: self.key.into_inner().into(),
+            key: key.into_inner().into(),
             pipeline: self.id.into_inner().into(),
             enabled: self.enabled,
             bucket: Arc::new(Mutex::new(Bucket::new(limit))),
-        })
+        };
+        Ok((at, entry))
     }
 }
 

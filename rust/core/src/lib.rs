@@ -1,7 +1,7 @@
 //! From the query of a tracking pixel to one JSON event, and to a journal that keeps it.
 //!
 //! [`form`] splits and decodes a query, [`tree`] nests its dotted names, [`event`] writes the event, [`client`] says
-//! who asked, [`keys`] whether they may, [`journal`] keeps lines, [`collector`] is the way of one request through
+//! who asked, [`compat`] reads the URLs of others, [`keys`] whether they may, [`journal`] keeps lines, [`collector`] is the way of one request through
 //! all of them, and [`replay`] reads a rejected one again. Nothing here knows Python or Kafka.
 
 #![forbid(unsafe_code)]
@@ -9,6 +9,7 @@
 pub mod address;
 pub mod client;
 pub mod collector;
+pub mod compat;
 pub mod counters;
 pub mod domain;
 pub mod event;

@@ -9,6 +9,9 @@ pub enum Reason {
     QueryTooLong,
     /// The query has more parameters than [`Limits::parameters`](crate::event::Limits::parameters).
     TooManyParameters,
+    /// With [`Compat`](crate::compat::Compat): Segment's `data` is no base64 of a JSON object, or a member that means
+    /// something has a value that means nothing.
+    MalformedData,
     /// No `wk`, or an empty one.
     MissingKey,
     /// `wk` is not `[A-Za-z0-9_-]{1,64}`.
@@ -31,10 +34,11 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in order of precedence.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::UnknownType,
         Self::QueryTooLong,
         Self::TooManyParameters,
+        Self::MalformedData,
         Self::MissingKey,
         Self::MalformedKey,
         Self::UnknownKey,
@@ -46,13 +50,14 @@ impl Reason {
         Self::Automated,
     ];
 
-    /// The contract's word for it; `automated` is ours.
+    /// The contract's word for it; `malformed_data` and `automated` are ours.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::UnknownType => "unknown_type",
             Self::QueryTooLong => "query_too_long",
             Self::TooManyParameters => "too_many_parameters",
+            Self::MalformedData => "malformed_data",
             Self::MissingKey => "missing_key",
             Self::MalformedKey => "malformed_key",
             Self::UnknownKey => "unknown_key",

@@ -58,13 +58,23 @@ impl UnixMillis {
     /// The time that a `ts` names, if it is plausible: from the year 2000 to 23 hours after receipt (contract, section 4).
     #[must_use]
     pub fn of_ts(ts: &[u8], received_at: Self) -> Option<Self> {
-        const YEAR_2000: i64 = 946_684_800_000;
-        const HOURS_23: i64 = 23 * 3_600_000;
         let digit = |number: i64, byte: &u8| {
             let digit = byte.is_ascii_digit().then(|| i64::from(byte - b'0'))?;
             number.checked_mul(10)?.checked_add(digit)
         };
-        let millis = ts.iter().try_fold(0, digit)?;
+        Self::plausible(ts.iter().try_fold(0, digit)?, received_at)
+    }
+
+    /// The time that an ISO 8601 text with an offset from UTC names (RFC 3339), if it is plausible as a `ts`.
+    #[must_use]
+    pub fn of_iso(text: &[u8], received_at: Self) -> Option<Self> {
+        let time: Timestamp = str::from_utf8(text).ok()?.parse().ok()?;
+        Self::plausible(time.as_millisecond(), received_at)
+    }
+
+    fn plausible(millis: i64, received_at: Self) -> Option<Self> {
+        const YEAR_2000: i64 = 946_684_800_000;
+        const HOURS_23: i64 = 23 * 3_600_000;
         (YEAR_2000..=received_at.millis() + HOURS_23).contains(&millis).then(|| Self::new(millis)).flatten()
     }
 }

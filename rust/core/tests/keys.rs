@@ -51,6 +51,19 @@ fn errors_name_the_line_and_no_key() {
         ("id = 'pip_a'\nkey = 'dk_live_'", format!("line 3: key \"dk_live_…\" {key}")),
         ("id = 'pip_a'\nkey = 'dk_live_secret 123'", format!("line 3: key \"dk_live_se…\" {key}")),
         ("id = 'pip_a'\nkey = 'wk_live_secret123'", format!("line 3: key \"wk…\" {key}")),
+        ("id = 'pip_a'\nwrite_key = ''", "line 3: write_key \"…\" is not 1 to 64 of A-Z a-z 0-9 _ -".to_owned()),
+        (
+            "id = 'pip_a'\nwrite_key = 'of/another1'",
+            "line 3: write_key \"of…\" is not 1 to 64 of A-Z a-z 0-9 _ -".to_owned(),
+        ),
+        (
+            &format!("{right}write_key = 'another'"),
+            "line 4: key and write_key are two keys, each of which needs a [[pipeline]]".to_owned(),
+        ),
+        (
+            &format!("{right}[[pipeline]]\nid = 'pip_b'\nwrite_key = 'dk_live_secret123'"),
+            "line 6: key dk_live_se… is that of line 3 again".to_owned(),
+        ),
         ("id = 'pip_'\nkey = 'dk_live_a'", format!("line 2: id \"pip_\" {id}")),
         ("id = 'pip_é'\nkey = 'dk_live_a'", format!("line 2: id \"pip_é\" {id}")),
         ("id = 'dk_live_secret123'\nkey = 'pip_a'", format!("line 2: id \"dk_live_se…\" {id}")),
@@ -110,6 +123,10 @@ fn longest_names_are_read() {
     assert_eq!(keys.judge(&key, None, None, START), Ok(&*id));
     assert!(error(&format!("id = '{id}a'\nkey = '{key}'")).starts_with("line 2"));
     assert!(error(&format!("id = '{id}'\nkey = '{key}-'")).starts_with("line 3"));
+    let others = "-".repeat(64);
+    let keys = Keys::parse(&format!("[[pipeline]]\nid = '{id}'\nwrite_key = '{others}'")).unwrap();
+    assert_eq!(keys.judge(&others, None, None, START), Ok(&*id));
+    assert!(error(&format!("id = '{id}'\nwrite_key = '{others}-'")).starts_with("line 3"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A rejection's record, and the event that its request becomes later (contract, section 5).
 #![expect(clippy::unwrap_used)]
 
+use pixelcore::compat::Compat;
 use pixelcore::event::{Limits, Options, Request, write, write_rejection};
 use pixelcore::reason::Reason;
 use pixelcore::replay::{Record, RecordError};
@@ -12,6 +13,7 @@ const OPTIONS: Options = Options {
     typed_values: false,
     respect_gpc: false,
     reject_automated: false,
+    compat: Compat { segment: false, rudderstack: false },
 };
 
 fn event(kind: &str, query: &[u8], request: &Request<'_>) -> Result<Vec<u8>, Reason> {

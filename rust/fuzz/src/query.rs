@@ -61,7 +61,7 @@ fn written(kind: &str, query: &[u8], typed_values: bool) -> Result<Value, Reason
         purposes: [None; 4],
         origin: None,
     };
-    let options = Options { limits: LIMITS, typed_values, respect_gpc: false, reject_automated: false };
+    let options = Options { limits: LIMITS, typed_values, ..Options::default() };
     let mut line = Vec::new();
     event::write(&mut line, kind, query, &request, &options, |_| Ok("")).map(|_| object(&line))
 }

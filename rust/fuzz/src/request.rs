@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use pixelcore::address::{IpPolicy, TrustedProxies};
 use pixelcore::collector::Collector;
+use pixelcore::compat::Compat;
 use pixelcore::counters::Counters;
 use pixelcore::event::{Limits, Options, Request};
 use pixelcore::journal::{Journal, Reader, WhenFull};
@@ -52,10 +53,11 @@ impl Gateway {
         let counters = Arc::new(Counters::in_memory(&[]));
         let readers = (Reader::new(events.directory(), 0), Reader::new(rejections.directory(), 0));
         let options = Options {
-            limits: Limits { query_bytes: 8192, parameters: 256, depth: 32 },
+            limits: Limits::default(),
             typed_values: true,
             respect_gpc: true,
             reject_automated: true,
+            compat: Compat { segment: true, rudderstack: true },
         };
         let proxies = TrustedProxies::parse("10.0.0.0/8, loopback").expect("networks");
         let collector =

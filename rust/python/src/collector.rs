@@ -20,7 +20,7 @@ use pyo3::types::{PyBytes, PyDict, PyType};
 
 use crate::counters::Counters;
 use crate::journal::{Journal, raise};
-use crate::query::{error, rejected};
+use crate::query::{error, read_compat, rejected};
 
 #[pyclass(frozen, module = "pixelcore")]
 pub struct Collector(collector::Collector);
@@ -30,7 +30,7 @@ impl Collector {
     #[new]
     #[pyo3(signature = (
         events, rejections, counters = None, *, typed_values = false, max_query_bytes = 8192, max_parameters = 256, max_depth = 32,
-        trusted_proxies = "", ip = "full", respect_gpc = false, reject_automated = false,
+        trusted_proxies = "", ip = "full", respect_gpc = false, reject_automated = false, compat = Vec::new(),
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords")]
     fn new(
@@ -45,9 +45,11 @@ impl Collector {
         ip: &str,
         respect_gpc: bool,
         reject_automated: bool,
+        compat: Vec<PyBackedStr>,
     ) -> PyResult<Self> {
         let limits = Limits { query_bytes: max_query_bytes, parameters: max_parameters, depth: max_depth };
-        let options = Options { limits, typed_values, respect_gpc, reject_automated };
+        let compat = read_compat(&compat)?;
+        let options = Options { limits, typed_values, respect_gpc, reject_automated, compat };
         let ip = match ip {
             "full" => IpPolicy::Full,
             "truncated" => IpPolicy::Truncated,

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use pixelcore::collector::with_line;
+use pixelcore::compat::Compat;
 use pixelcore::event::{Limits, Options, Request};
 use pixelcore::form::{self, Raw};
 use pixelcore::reason::Reason;
@@ -10,6 +11,7 @@ use pixelcore::time::UnixMillis;
 use pixelcore::{client, tree};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyInt, PyList, PyString, PyTuple, PyType};
 
@@ -77,6 +79,7 @@ pub fn nest<'py>(py: Python<'py>, query: Query<'_>, prefix: &str, typed_values: 
 #[pyo3(signature = (
     r#type, query, *, ip = None, user_agent = None, referer = None, locale = None, gpc = None, dnt = None, purpose = None,
     received_at = None, typed_values = false, max_query_bytes = 8192, max_parameters = 256, max_depth = 32,
+    compat = Vec::new(),
 ))]
 #[expect(clippy::too_many_arguments, reason = "they are keywords")]
 pub fn event<'py>(
@@ -95,6 +98,7 @@ pub fn event<'py>(
     max_query_bytes: usize,
     max_parameters: usize,
     max_depth: usize,
+    compat: Vec<PyBackedStr>,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let received_at = match received_at {
         None => UnixMillis::now(),
@@ -107,11 +111,18 @@ pub fn event<'py>(
     let purposes = [purpose, None, None, None];
     let request = Request { received_at, ip, user_agent, referer, locale, gpc, dnt, purposes, origin: None };
     let limits = Limits { query_bytes: max_query_bytes, parameters: max_parameters, depth: max_depth };
-    let options = Options { limits, typed_values, respect_gpc: false, reject_automated: false };
+    let compat = read_compat(&compat)?;
+    let options = Options { limits, typed_values, respect_gpc: false, reject_automated: false, compat };
     with_line(|line| match pixelcore::event::write(line, r#type, &query.bytes(), &request, &options, |_| Ok("")) {
         Ok(_) => Ok(PyBytes::new(py, line)),
         Err(reason) => Err(rejected(py, reason)),
     })
+}
+
+/// Raises the `ValueError` of a name that is none.
+pub fn read_compat(names: &[PyBackedStr]) -> PyResult<Compat> {
+    Compat::of(names.iter().map(|name| &**name))
+        .map_err(|name| PyValueError::new_err(format!("compat must be of 'segment' and 'rudderstack', not '{name}'")))
 }
 
 pub fn rejected(py: Python<'_>, reason: Reason) -> PyErr {

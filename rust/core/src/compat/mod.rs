@@ -1,0 +1,215 @@
+//! The pixel URLs of Segment and `RudderStack`, for mails already sent (`docs/migration.md`).
+//!
+//! What a foreign query says is written down as a native one and read as such, so there is one way through keys, limits
+//! and privacy. What no native query can say goes beside it: values that are JSON already, and a context.
+
+mod data;
+mod exact;
+
+use serde_json::value::RawValue;
+use url::form_urlencoded::byte_serialize;
+
+use crate::event::Options;
+use crate::form::{self, Raw};
+use crate::reason::Reason;
+use crate::text;
+use crate::time::UnixMillis;
+use crate::tree::{self, Root};
+
+/// Whose pixel URLs are understood beside the native ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compat {
+    /// `data`, base64 of a JSON object, and the long names.
+    pub segment: bool,
+    /// The long names.
+    pub rudderstack: bool,
+}
+
+impl Compat {
+    /// Reads names, of which there are `segment` and `rudderstack`. The error is the first that is none of them.
+    pub fn of<'n>(names: impl IntoIterator<Item = &'n str>) -> Result<Self, &'n str> {
+        let mut found = Self::default();
+        for name in names {
+            match name {
+                "segment" => found.segment = true,
+                "rudderstack" => found.rudderstack = true,
+                _ => return Err(name),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether there is any.
+    #[must_use]
+    pub fn any(self) -> bool {
+        self.segment || self.rudderstack
+    }
+}
+
+/// What a foreign query says.
+#[derive(Default)]
+pub struct Foreign {
+    /// The same as a native query.
+    pub query: Vec<u8>,
+    /// A JSON object that stands for all `p.`.
+    pub properties: Option<Box<RawValue>>,
+    /// A JSON object that stands for all `t.`.
+    pub traits: Option<Box<RawValue>>,
+    /// Members of the context, none of which is one of [`OURS`].
+    pub context: Vec<Member>,
+    /// Whether a context or a JSON value is deeper than [`Limits::depth`](crate::event::Limits::depth).
+    pub too_deep: bool,
+}
+
+impl Foreign {
+    /// The JSON object that stands for what the tree has below a root.
+    #[must_use]
+    pub fn object(&self, root: Root) -> Option<&str> {
+        let object = match root {
+            Root::Properties => &self.properties,
+            Root::Traits => &self.traits,
+        };
+        object.as_deref().map(RawValue::get)
+    }
+}
+
+/// A name and its value.
+pub type Member = (String, Box<RawValue>);
+
+/// Members of the context that the gateway alone can know.
+const OURS: [&str; 4] = ["ip", "consent", "client", "repaired"];
+
+/// The long names whose values mean the same as those of short ones.
+const TEXTS: [(&str, &[u8]); 5] =
+    [("writeKey", b"wk"), ("userId", b"uid"), ("anonymousId", b"aid"), ("groupId", b"gid"), ("messageId", b"mid")];
+
+/// The long name of `e`, which depends on the type.
+fn name_of_e(kind: &str) -> Option<&'static str> {
+    match kind {
+        "track" => Some("event"),
+        "page" => Some("name"),
+        _ => None,
+    }
+}
+
+/// The times that an event may be of, the better one first. `sentAt` is none: it says when a sender's clock sent it.
+const TIMES: [&str; 2] = ["timestamp", "originalTimestamp"];
+
+/// Reads a query that has a foreign name; None for any other.
+pub fn read(kind: &str, query: &[u8], received_at: UnixMillis, options: &Options) -> Result<Option<Foreign>, Reason> {
+    let mut native = Vec::new();
+    // A native name beats a long one wherever it stands, so these are put behind.
+    let mut texts = Vec::new();
+    let mut times = [Raw::default(); TIMES.len()];
+    let mut data = Raw::default();
+    let (mut has_key, mut has_context, mut is_foreign, mut too_deep) = (false, false, false, false);
+    for (count, (name, value)) in form::pairs(query).enumerate() {
+        if count == options.limits.parameters {
+            return Err(Reason::TooManyParameters);
+        }
+        let decoded = name.decode();
+        let decoded = str::from_utf8(tree::unescape_amp(&decoded)).unwrap_or_default();
+        if let Some(path) = decoded.strip_prefix("properties.") {
+            renamed(&mut native, b"p.", path, value);
+        } else if let Some(path) = decoded.strip_prefix("traits.") {
+            renamed(&mut native, b"t.", path, value);
+        } else if let Some(path) = decoded.strip_prefix("context.") {
+            has_context = true;
+            too_deep |= path.split('.').count() > options.limits.depth;
+        } else if let Some((_, short)) = TEXTS.iter().find(|(long, _)| *long == decoded) {
+            renamed(&mut texts, short, "", value);
+        } else if name_of_e(kind) == Some(decoded) {
+            renamed(&mut texts, b"e", "", value);
+        } else if let Some(i) = TIMES.iter().position(|time| *time == decoded) {
+            first(&mut times[i], value);
+        } else if options.compat.segment && decoded == "data" {
+            first(&mut data, value);
+        } else {
+            has_key |= decoded == "wk" && !text::trim(&value.decode()).is_empty();
+            renamed(&mut native, name.bytes, "", value);
+            continue;
+        }
+        is_foreign = true;
+    }
+    if !is_foreign {
+        return Ok(None);
+    }
+    native.append(&mut texts);
+    let mut found = Foreign { query: native, too_deep, ..Foreign::default() };
+    if has_context {
+        let nested = tree::nest(query, "context.", options.typed_values);
+        found.context = context(str::from_utf8(&nested).unwrap_or_default())?;
+    }
+    let mut time = times.iter().find(|time| !time.bytes.is_empty()).map(|time| time.decode().into_owned());
+    if !(data.bytes.is_empty() || has_key) {
+        let json = data::decode(data).ok_or(Reason::MalformedData)?;
+        let json = exact::exact(&json).ok_or(Reason::MalformedData)?;
+        let sent_time = take_data(&mut found, kind, &json.text)?;
+        time = time.or(sent_time);
+        found.too_deep |= json.depth.saturating_sub(1) > options.limits.depth;
+    }
+    if let Some(time) = time {
+        // An implausible one goes on as it is, so that it is kept as it was sent.
+        let millis = UnixMillis::of_iso(&time, received_at).map(|time| time.millis().to_string().into_bytes());
+        text_pair(&mut found.query, b"ts", &millis.unwrap_or(time));
+    }
+    Ok(Some(found))
+}
+
+/// Takes over what the JSON object of `data` says but for its time, which is returned.
+fn take_data(found: &mut Foreign, kind: &str, json: &str) -> Result<Option<Vec<u8>>, Reason> {
+    let members = data::Members::parse(json)?;
+    let e = name_of_e(kind).map(|long| (long, &b"e"[..]));
+    for (long, short) in TEXTS.into_iter().chain(e) {
+        if let Some(text) = members.text(long)? {
+            text_pair(&mut found.query, short, text.as_bytes());
+        }
+    }
+    found.properties = members.object("properties")?;
+    found.traits = members.object("traits")?;
+    if let Some(sent) = members.object("context")? {
+        found.context = context(sent.get())?;
+    }
+    for name in TIMES {
+        if let Some(time) = members.text(name)?.filter(|time| !time.is_empty()) {
+            return Ok(Some(time.into_bytes()));
+        }
+    }
+    Ok(None)
+}
+
+/// The members of a JSON object that say something, but for those that are not the sender's to say.
+fn context(json: &str) -> Result<Vec<Member>, Reason> {
+    let mut members = data::Members::parse(json)?.into_members();
+    members
+        .retain(|(name, value)| !OURS.contains(&name.as_str()) && !matches!(value.get(), "" | "null" | "{}" | r#""""#));
+    Ok(members)
+}
+
+/// Appends a pair with another name: `prefix` as it is, then `path` form-encoded.
+fn renamed(query: &mut Vec<u8>, prefix: &[u8], path: &str, value: Raw<'_>) {
+    query.push(b'&');
+    query.extend_from_slice(prefix);
+    encode(query, path.as_bytes());
+    query.push(b'=');
+    query.extend_from_slice(value.bytes);
+}
+
+/// Appends a pair with a decoded value.
+fn text_pair(query: &mut Vec<u8>, name: &[u8], text: &[u8]) {
+    query.push(b'&');
+    query.extend_from_slice(name);
+    query.push(b'=');
+    encode(query, text);
+}
+
+fn encode(query: &mut Vec<u8>, text: &[u8]) {
+    byte_serialize(text).for_each(|part| query.extend_from_slice(part.as_bytes()));
+}
+
+/// Of a repeated name the first value counts that is not empty.
+fn first<'q>(slot: &mut Raw<'q>, value: Raw<'q>) {
+    if slot.bytes.is_empty() {
+        *slot = value;
+    }
+}
