@@ -22,6 +22,10 @@ IDLE = 10_000
 SPARE_BYTES = 48 << 20
 BYTES_A_CONNECTION = 24 << 10
 
+# What a client says before it falls silent. Their connections are open from the first test to the last.
+SILENT = (b"", b"G", b"P", b"PRI * HTTP/2.0\r\n\r\nSM", raw(GOOD.encode())[:-2], raw(GOOD.encode()))
+_silent: list[socket.socket] = []
+
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
@@ -30,7 +34,12 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     shared = Server(tmp_path_factory.mktemp("hostile"))
     shared.start()
-    yield shared
+    with contextlib.ExitStack() as stack:
+        for said in SILENT:
+            silent = stack.enter_context(connect(shared))
+            silent.sendall(said)
+            _silent.append(silent)
+        yield shared
     shared.kill()
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
@@ -185,6 +194,16 @@ def test_mutated_exchanges(gateway: Server, exchanges: list[bytes]) -> None:
                 pass
     assert_pixel(ask(gateway, GOOD))
     assert worker(gateway).pid == process.pid
+
+
+def test_silent_connections_are_closed(gateway: Server) -> None:
+    """After the 30 s that a head may take. So they cannot add up, whatever they began with."""
+    for silent in _silent:
+        silent.settimeout(60)  # which raises
+        with contextlib.suppress(ConnectionError):
+            while silent.recv(1 << 16):
+                pass
+    assert ask(gateway, "/healthz").status == 200
 
 
 def test_what_they_left(gateway: Server) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -84,9 +86,10 @@ def serve(bind: str, workers: int, kafka: tuple[str, ...], **flags: str | None) 
     keys = describe_keys(chosen)
     # Granian takes a while to import, which --help and a wrong setting need not wait for.
     from granian import Granian
-    from granian.constants import Interfaces, Loops
+    from granian.constants import HTTPModes, Interfaces, Loops
     from granian.http import HTTP1Settings
 
+    raise_file_limit()
     server = Granian(
         "pixelcore.app:app",
         address=host.strip("[]"),
@@ -95,6 +98,8 @@ def serve(bind: str, workers: int, kafka: tuple[str, ...], **flags: str | None) 
         workers=workers,
         loop=Loops.auto if sys.platform == "win32" else Loops.uvloop,
         websockets=False,
+        # Else a connection that says nothing, or half of HTTP/2's preface, stays open for ever.
+        http=HTTPModes.http1,
         # Room for the longest target that hyper takes, 64 kB, and for headers; more than that gets 431.
         http1_settings=HTTP1Settings(max_buffer_size=131_072),
         log_dictconfig=log.config(chosen),
@@ -110,6 +115,13 @@ def serve(bind: str, workers: int, kafka: tuple[str, ...], **flags: str | None) 
             server.serve()
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
+
+
+def raise_file_limit() -> None:
+    """Allow as many open files as may be: each connection is one, and a worker without one left could write no event."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS has a limit that it does not name
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def try_settings(chosen: settings.Settings) -> None:
