@@ -53,8 +53,8 @@ HEADERS: Final = (
 class Load:
     """What a round was: ``cpu`` is the driver's own, to see whether it was the bottleneck.
 
-    ``latency`` is seconds from when a request was due to its answer, ``lag`` seconds from then to when it was sent;
-    both are empty without a rate.
+    ``latency`` is seconds from when a request was due to its answer, or without a rate from when it was sent; ``lag``
+    seconds from when it was due to when it was sent. Both are empty where nobody wants to know.
     """
 
     answered: int
@@ -124,21 +124,28 @@ class Connections:
             connection.close()
 
 
-def drive(pool: Connections, count: int, patience: float = 30.0) -> Load:
+def drive(pool: Connections, count: int, timed: bool = False, patience: float = 30.0) -> Load:
     """Send ``count`` requests and wait for all answers. Raises when one is wrong or late."""
     requests = [request(person) for person in range(PEOPLE)]
+    sent_at: dict[int, float] = {}
+    latency: list[float] = []
     began, cpu_began = time.monotonic(), time.process_time()
     sent = answered = 0
     free = list(pool.sockets.values())
     while True:
         for connection in free[: count - sent]:
+            if timed:
+                sent_at[connection.fileno()] = time.monotonic()
             connection.sendall(requests[sent % PEOPLE])
             sent += 1
         if answered == count:
             break
         free = pool.answered(patience)
         answered += len(free)
-    return Load(answered, time.monotonic() - began, time.process_time() - cpu_began, [], [])
+        if timed:
+            now = time.monotonic()
+            latency += [now - sent_at[connection.fileno()] for connection in free]
+    return Load(answered, time.monotonic() - began, time.process_time() - cpu_began, latency, [])
 
 
 def drive_at(pool: Connections, count: int, rate: float, stamped: bool, patience: float = 30.0) -> Load:
@@ -186,6 +193,7 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=50_000)
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--rate", type=float, help="requests a second, on a schedule; default: as answers come")
+    parser.add_argument("--timed", action="store_true", help="without --rate: how long each answer took")
     parser.add_argument("--stamped", action="store_true", help="with --rate: mid is the time when a request was due")
     parser.add_argument("--core", type=int, help="the CPU core to stay on")
     parser.add_argument(
@@ -204,7 +212,7 @@ def main() -> int:
                 os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
             load = drive_at(pool, count, arguments.rate, arguments.stamped)
         else:
-            load = drive(pool, count)
+            load = drive(pool, count, arguments.timed)
         print(json.dumps(asdict(load)), flush=True)
         hold(arguments.hold)
     return 0

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from benches import fixtures, growth, latency, parser, resources
+from benches import durable, fixtures, growth, latency, parser, resources
 from benches.fixtures import BARE
 from benches.results import Measure, Part, Table
 from benches.servers import ROOT
@@ -53,6 +53,7 @@ PARTS: Final[dict[str, Measure]] = {
     "parser": parser.measure,
     "whole_way": whole_way,
     "latency": latency.measure,
+    "durable": durable.measure,
     "resources": resources.measure,
     "growth": growth.measure,
 }

@@ -73,7 +73,7 @@ def test_every_figure_and_goal_is_on_the_page(file: Path, result: Result, tmp_pa
     short = text.split("fall short:")[1].split("Left out:")[0]
     assert "- latency: drain: 99,999\n" in short
     assert "p99 of the GIF" not in short
-    assert "- whole_way: go: no go toolchain\n- resources: not run\n" in text
+    assert "- whole_way: go: no go toolchain\n- durable: not run\n- resources: not run\n" in text
 
 
 def test_plots_are_svg_that_depends_on_the_result_alone(file: Path, tmp_path: Path) -> None:

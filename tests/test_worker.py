@@ -63,6 +63,8 @@ def test_fsync_always_answers_and_records(serve: Serve, token: str) -> None:
     for number in range(20):
         assert_pixel(ask(server, GOOD + f"&mid={token}{number}"))
         assert len(records(server, f"{token}{number}")[0]) == 1
+    assert server.terminate() == 0
+    assert "ERROR" not in server.log()
 
 
 @pytest.mark.parametrize(("command", "workers"), COMMANDS)

@@ -11,9 +11,12 @@ from typing import Literal, final
 
 from typing_extensions import Self
 
+from .errors import JournalError
+
 __all__ = [
     "REASONS",
     "Collector",
+    "Committer",
     "Counters",
     "Journal",
     "JournalReader",
@@ -142,7 +145,8 @@ class Journal:
     def sync(self) -> int:
         """Flush to the device with ``fdatasync(2)`` and return the offset up to which lines survive a power cut.
 
-        Releases the GIL. Raises `pixelcore.JournalError`.
+        Releases the GIL. Raises `pixelcore.JournalError`: then the lines since the last call may not survive one,
+        whatever later calls say of lines behind them, and the next line begins a segment.
         """
 
     def measure(self) -> int:
@@ -236,12 +240,14 @@ class Collector:
         respect_gpc: bool = False,
         reject_automated: bool = False,
         compat: Sequence[Literal["segment", "rudderstack"]] = ...,
+        group_commit: bool = False,
     ) -> Self:
         """Collect into two journals; every well-formed key is accepted until `set_keys`.
 
         ``trusted_proxies`` is read as `check_proxies` does, ``ip`` says how much of an address is kept (all, IPv4's first
         24 and IPv6's first 48 bits, nothing), ``respect_gpc`` leaves out of an event with ``Sec-GPC: 1`` who it was, and
         ``reject_automated`` rejects the requests of clients whose ``automated`` would be true. ``compat`` is that of `event`.
+        With ``group_commit`` requests are counted by the `Committer` that flushes their lines, and by none if there is none.
 
         Raises ``ValueError`` for ``trusted_proxies``, ``ip`` and ``compat``.
         """
@@ -273,6 +279,9 @@ class Collector:
         be written; the request is then lost, and counted so.
         """
 
+    def commit(self) -> None:
+        """Flush both journals to the device, as `Journal.sync` does. Releases the GIL. Raises `pixelcore.JournalError`."""
+
     def replay(self, record: bytes) -> bytes:
         """The event that a rejected request becomes now, as it was received then; nothing is journaled or counted.
 
@@ -298,6 +307,32 @@ class Collector:
 
     def set_shares(self, share: float) -> None:
         """Set this worker's part (0 to 1) of the limits of all keys, whoever uses them."""
+
+@final
+class Committer:
+    """Group commit: a thread, without the GIL, that flushes a collector's journals as long as somebody waits for it.
+
+    Flushes are numbered from 1. Those of one number are covered by it together.
+    """
+
+    def __new__(cls, collector: Collector) -> Self:
+        """Start the thread. Raises ``OSError`` when there is none to be had."""
+
+    def fileno(self) -> int:
+        """The descriptor that can be read when there is something to `take`, for an event loop to watch."""
+
+    def ticket(self) -> int:
+        """The number of the first flush that begins after this call."""
+
+    def take(self) -> list[tuple[int, float, JournalError | None]]:
+        """The flushes that have ended since the last call: number, seconds, and what went wrong.
+
+        After a flush that failed, what was written before is never said to be on the device, and new lines begin a
+        segment. Each request of it is counted as lost.
+        """
+
+    def stop(self) -> None:
+        """Flush for those who still wait, and end the thread. Releases the GIL."""
 
 @final
 class Counters:

@@ -6,8 +6,17 @@ from ._core import Collector, Counters, Journal
 from .settings import Settings
 
 
-def collector(settings: Settings, events: Journal, rejections: Journal, counters: Counters | None = None) -> Collector:
-    """A collector into these journals, which accepts every well-formed key, and counts in ``counters`` if any."""
+def collector(
+    settings: Settings,
+    events: Journal,
+    rejections: Journal,
+    counters: Counters | None = None,
+    group_commit: bool = False,
+) -> Collector:
+    """A collector into these journals, which accepts every well-formed key, and counts in ``counters`` if any.
+
+    With ``group_commit`` a `Committer` must flush what it writes, and counts it.
+    """
     return Collector(
         events,
         rejections,
@@ -21,4 +30,5 @@ def collector(settings: Settings, events: Journal, rejections: Journal, counters
         respect_gpc=settings.respect_gpc,
         reject_automated=settings.automated == "reject",
         compat=settings.compat,
+        group_commit=group_commit,
     )

@@ -91,6 +91,10 @@ def timed(histogram: str) -> Iterator[None]:
     """Observe how long something took, unless it failed."""
     begun = time.perf_counter()
     yield
-    seconds = time.perf_counter() - begun
+    observe(histogram, time.perf_counter() - begun)
+
+
+def observe(histogram: str, seconds: float) -> None:
+    """Count how long something took."""
     _counters.add(f"{histogram} {SUM}", int(seconds * 1e6))
     _counters.add(f"{histogram} {BOUNDS[bisect.bisect_left(BUCKETS, seconds)]}")

@@ -101,7 +101,7 @@ def _received_at(segment: Path, offset: int) -> float | None:
     with segment.open("rb") as file:
         file.seek(offset)
         try:
-            text = json.loads(file.readline())["receivedAt"]
+            text = json.loads(file.readline(CHUNK))["receivedAt"]
             return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
         except (ValueError, KeyError, TypeError, AttributeError):
             return None

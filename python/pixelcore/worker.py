@@ -8,13 +8,13 @@ import multiprocessing
 import os
 import shutil
 import signal
+import tempfile
 import threading
 import time
-from collections.abc import Callable
 
 from . import counters
 from . import log as logging_setup
-from ._core import Journal
+from ._core import Collector, Committer, Journal
 from .collector import collector
 from .datadir import EVENTS, REJECTIONS
 from .errors import JournalError, SettingsError
@@ -49,7 +49,8 @@ class Worker:
         except JournalError as error:
             raise SettingsError(f"PIXELCORE_DATA_DIR: {error}") from None
         self._counters = counters.begin()
-        self._collector = collector(settings, self.events, self.rejections, self._counters)
+        always = settings.fsync == "always"
+        self._collector = collector(settings, self.events, self.rejections, self._counters, group_commit=always)
         self.collect = self._collector.collect
         self.pipelines = None
         if settings.keys_file is not None:
@@ -59,7 +60,7 @@ class Worker:
             self.pipelines.start()
         self.asks_origin = self.pipelines is not None
         self.asks_proxies = bool(settings.trusted_proxies)
-        self.durable = GroupCommit(self._sync, loop) if settings.fsync == "always" else None
+        self.durable = GroupCommit(self._collector, loop) if always else None
         self._failure: str | None = None
         self._logged: dict[str, int] = {}
         self._log_again = 0.0
@@ -102,6 +103,8 @@ class Worker:
         self._housekeeper.join()
         if self.pipelines is not None:
             self.pipelines.stop()
+        if self.durable is not None:
+            self.durable.stop()
         for journal in (self.events, self.rejections):
             try:
                 journal.close()
@@ -111,11 +114,6 @@ class Worker:
             self.forwarder.stop(self.settings.drain_seconds)
         self._report()
 
-    def _sync(self) -> None:
-        with counters.timed("fsync_seconds"):
-            self.events.sync()
-            self.rejections.sync()
-
     def _keep_house(self) -> None:
         parent = multiprocessing.parent_process()
         interval = self.settings.fsync if isinstance(self.settings.fsync, float) else HOUSEKEEPING_SECONDS
@@ -123,12 +121,13 @@ class Worker:
         while not self._stopping.wait(min(interval, HOUSEKEEPING_SECONDS)):
             try:
                 if isinstance(self.settings.fsync, float):
-                    self._sync()
+                    with counters.timed("fsync_seconds"):
+                        self._collector.commit()
                 if time.monotonic() < next_round:
                     continue
                 next_round = time.monotonic() + HOUSEKEEPING_SECONDS
                 used = self.events.measure()
-                if self._failure is not None and self._has_room(used):
+                if self._failure is not None and self._has_room(used) and self._flushes():
                     log.warning("events are safe again")
                     self._failure = None
                     counters.ready(True)
@@ -144,6 +143,17 @@ class Worker:
     def _has_room(self, used: int) -> bool:
         in_budget = used + SPARE_BYTES <= self.settings.journal_max_bytes
         return in_budget and shutil.disk_usage(self.settings.data_dir).free > SPARE_BYTES
+
+    def _flushes(self) -> bool:
+        """Whether the device takes something: a journal without new lines would not find out."""
+        try:
+            with tempfile.TemporaryFile(dir=self.settings.data_dir) as probe:
+                probe.write(b"pixelcore")
+                probe.flush()
+                os.fsync(probe.fileno())
+        except OSError:
+            return False
+        return True
 
     def _report_now_and_then(self) -> None:
         if time.monotonic() >= self._log_again and self._report():
@@ -162,32 +172,42 @@ class Worker:
 
 
 class GroupCommit:
-    """``PIXELCORE_FSYNC=always``: one flush covers all lines that were written before it began."""
+    """``PIXELCORE_FSYNC=always``: an answer waits for the flush that covers its line, with all others of its group."""
 
-    def __init__(self, sync: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
-        self._sync = sync
+    def __init__(self, collector: Collector, loop: asyncio.AbstractEventLoop) -> None:
+        self._committer = Committer(collector)
         self._loop = loop
-        self._next: asyncio.Future[None] | None = None
-        self._running = False
+        self._groups: dict[int, _Group] = {}
+        loop.add_reader(self._committer.fileno(), self._take)
 
-    async def wait(self) -> None:
-        """Wait for a flush that begins after this call. Raises `JournalError` when it fails."""
-        if self._next is None:
-            self._next = self._loop.create_future()
-        waiting = self._next
-        if not self._running:
-            self._running = True
-            task = self._loop.create_task(self._flush())
-            task.add_done_callback(lambda task: task.result())
-        await asyncio.shield(waiting)
+    def wait(self) -> asyncio.Future[None]:
+        """What is done when a flush that begins after this call is. Raises `JournalError` when it fails."""
+        number = self._committer.ticket()
+        group = self._groups.get(number)
+        if group is None:
+            group = self._groups[number] = _Group(loop=self._loop)
+        return group
 
-    async def _flush(self) -> None:
-        while (covered := self._next) is not None:
-            self._next = None
-            try:
-                await self._loop.run_in_executor(None, self._sync)
-            except JournalError as error:
-                covered.set_exception(error)
+    def stop(self) -> None:
+        """Flush for those who still wait."""
+        self._loop.remove_reader(self._committer.fileno())
+        self._committer.stop()
+        self._take()
+
+    def _take(self) -> None:
+        for number, seconds, error in self._committer.take():
+            group = self._groups.pop(number)
+            if error is None:
+                counters.observe("fsync_seconds", seconds)
+                group.set_result(None)
             else:
-                covered.set_result(None)
-        self._running = False
+                group.set_exception(error)
+                group.exception()  # nobody need be there any more to hear of it
+
+
+class _Group(asyncio.Future[None]):
+    """Those who wait for one flush."""
+
+    def cancel(self, msg: object = None) -> bool:  # noqa: ARG002
+        """Refuse: one that gives up must not take the others with it."""
+        return False

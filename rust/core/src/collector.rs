@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::mem;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::address::{IpPolicy, TrustedProxies};
-use crate::counters::{Counters, Outcome};
+use crate::counters::{self, Counters, Outcome};
 use crate::event::{self, Options, Repairs, Request};
 use crate::journal::{Error, Journal};
 use crate::keys::Keys;
@@ -26,6 +27,8 @@ pub struct Collector {
     /// The clock of the rate limits begins here.
     started: Instant,
     counters: Arc<Counters>,
+    /// With group commit, what will become of requests whose lines are written, unless their flush fails.
+    uncommitted: Option<Mutex<Vec<(&'static str, Outcome)>>>,
 }
 
 thread_local! {
@@ -47,7 +50,8 @@ pub fn with_line<T>(work: impl FnOnce(&mut Vec<u8>) -> T) -> T {
 }
 
 impl Collector {
-    /// Collects into these journals.
+    /// Collects into these journals. With `group_commit` a request is counted by the [`commit`](Self::commit) that
+    /// flushes its line.
     #[must_use]
     pub fn new(
         events: Arc<Journal>,
@@ -56,8 +60,11 @@ impl Collector {
         proxies: TrustedProxies,
         ip: IpPolicy,
         counters: Arc<Counters>,
+        group_commit: bool,
     ) -> Self {
-        Self { events, rejections, options, proxies, ip, keys: RwLock::default(), started: Instant::now(), counters }
+        let (keys, started) = (RwLock::default(), Instant::now());
+        let uncommitted = group_commit.then(Mutex::default);
+        Self { events, rejections, options, proxies, ip, keys, started, counters, uncommitted }
     }
 
     /// Journals one request. When the line could not be written, the request is counted as lost.
@@ -70,12 +77,33 @@ impl Collector {
                     self.rejections.append_line(line).map(|_| Outcome::Rejected(reason, line.len() as u64))
                 }
             };
-            self.counters.count(kind, *written.as_ref().unwrap_or(&Outcome::Lost));
+            match (&written, &self.uncommitted) {
+                (Ok(outcome), Some(uncommitted)) => {
+                    uncommitted
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push((counters::type_of(kind), *outcome));
+                }
+                _ => self.counters.count(kind, *written.as_ref().unwrap_or(&Outcome::Lost)),
+            }
             written.map(|outcome| match outcome {
                 Outcome::Rejected(reason, _) => Some(reason),
                 _ => None,
             })
         })
+    }
+
+    /// Flushes both journals, and counts the requests that waited for it: as lost where one of them failed.
+    pub fn commit(&self) -> Result<(), Error> {
+        let uncommitted = self.uncommitted.as_ref();
+        // In this order: who is counted here has written before the flush began.
+        let waiting = uncommitted.map(|list| mem::take(&mut *list.lock().unwrap_or_else(PoisonError::into_inner)));
+        let (events, rejections) = (self.events.sync(), self.rejections.sync());
+        let flushed = events.and(rejections).map(drop);
+        for (kind, outcome) in waiting.into_iter().flatten() {
+            self.counters.count(kind, if flushed.is_ok() { outcome } else { Outcome::Lost });
+        }
+        flushed
     }
 
     /// Counts a request of whose line nothing is known, since [`collect`](Self::collect) panicked.

@@ -39,6 +39,12 @@ pub enum Outcome {
     Lost,
 }
 
+/// A type of request as it is counted.
+#[must_use]
+pub fn type_of(kind: &str) -> &'static str {
+    TYPES.iter().find(|name| **name == kind).unwrap_or(&TYPES[TYPES.len() - 1])
+}
+
 /// Named counters: those of requests, and more that the owner names.
 pub struct Counters {
     names: Vec<String>,

@@ -61,7 +61,7 @@ impl Gateway {
         };
         let proxies = TrustedProxies::parse("10.0.0.0/8, loopback").expect("networks");
         let collector =
-            Collector::new(events, rejections, options, proxies, IpPolicy::Truncated, Arc::clone(&counters));
+            Collector::new(events, rejections, options, proxies, IpPolicy::Truncated, Arc::clone(&counters), false);
         collector.set_keys(Keys::parse(KEYS).expect("keys"));
         Self { collector, events: readers.0, rejections: readers.1, counters, requests: 0, _root: root }
     }

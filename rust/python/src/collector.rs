@@ -19,11 +19,11 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyType};
 
 use crate::counters::Counters;
-use crate::journal::{Journal, raise};
+use crate::journal::{Journal, detached, raise};
 use crate::query::{error, read_compat, rejected};
 
 #[pyclass(frozen, module = "pixelcore")]
-pub struct Collector(collector::Collector);
+pub struct Collector(pub Arc<collector::Collector>);
 
 #[pymethods]
 impl Collector {
@@ -31,8 +31,9 @@ impl Collector {
     #[pyo3(signature = (
         events, rejections, counters = None, *, typed_values = false, max_query_bytes = 8192, max_parameters = 256, max_depth = 32,
         trusted_proxies = "", ip = "full", respect_gpc = false, reject_automated = false, compat = Vec::new(),
+        group_commit = false,
     ))]
-    #[expect(clippy::too_many_arguments, reason = "they are keywords")]
+    #[expect(clippy::too_many_arguments, clippy::fn_params_excessive_bools, reason = "they are keywords")]
     fn new(
         events: &Journal,
         rejections: &Journal,
@@ -46,6 +47,7 @@ impl Collector {
         respect_gpc: bool,
         reject_automated: bool,
         compat: Vec<PyBackedStr>,
+        group_commit: bool,
     ) -> PyResult<Self> {
         let limits = Limits { query_bytes: max_query_bytes, parameters: max_parameters, depth: max_depth };
         let compat = read_compat(&compat)?;
@@ -60,7 +62,8 @@ impl Collector {
         let proxies = proxies(trusted_proxies)?;
         let counters =
             counters.map_or_else(|| Arc::new(counters::Counters::in_memory(&[])), |shared| Arc::clone(&shared.0));
-        Ok(Self(collector::Collector::new(events, rejections, options, proxies, ip, counters)))
+        let collector = collector::Collector::new(events, rejections, options, proxies, ip, counters, group_commit);
+        Ok(Self(Arc::new(collector)))
     }
 
     #[pyo3(signature = (
@@ -112,6 +115,10 @@ impl Collector {
                 Err(error(py, &FAULT, "PixelcoreError", "a panic in the core".to_owned()))
             }
         }
+    }
+
+    fn commit(&self, py: Python<'_>) -> PyResult<()> {
+        detached(py, || self.0.commit())
     }
 
     fn replay<'py>(&self, py: Python<'py>, record: &[u8]) -> PyResult<Bound<'py, PyBytes>> {

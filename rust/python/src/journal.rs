@@ -23,7 +23,7 @@ pub fn raise(py: Python<'_>, cause: &Error) -> PyErr {
 }
 
 /// Runs what may wait for a device without the GIL.
-fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T, Error> + Send) -> PyResult<T> {
+pub fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T, Error> + Send) -> PyResult<T> {
     py.detach(work).map_err(|error| raise(py, &error))
 }
 

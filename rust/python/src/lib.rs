@@ -3,6 +3,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "PyO3 hands arguments over by value")]
 
 mod collector;
+mod commit;
 mod counters;
 mod journal;
 mod query;
@@ -15,6 +16,8 @@ mod _core {
 
     #[pymodule_export]
     use super::collector::{Collector, check_keys, check_proxies};
+    #[pymodule_export]
+    use super::commit::Committer;
     #[pymodule_export]
     use super::counters::Counters;
     #[pymodule_export]

@@ -9,6 +9,7 @@
 //! ```
 
 mod batch;
+mod commit;
 mod reader;
 mod segment;
 mod writer;
@@ -17,6 +18,7 @@ use std::path::Path;
 use std::{fmt, io};
 
 pub use batch::Batch;
+pub use commit::{Committer, Flush};
 pub use reader::Reader;
 pub use writer::{Journal, WhenFull};
 

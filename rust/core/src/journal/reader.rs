@@ -237,8 +237,16 @@ impl Reader {
                 return Ok(Some(chunk));
             }
             if read == size && size < room {
-                size *= 2;
-                continue;
+                if !chunk.contains(&0) {
+                    size *= 2;
+                    continue;
+                }
+                // No event has a zero in it, and those that a power cut left may be megabytes, which nobody needs to hold.
+                if let Some(length) = line_length(file, self.offset - *start, room).at(&self.directory)? {
+                    self.corrupt += 1;
+                    self.offset += length;
+                    continue;
+                }
             }
             let Some(next) = next else { return Ok(None) };
             let end = *start + file.metadata().at(&self.directory)?.len();
@@ -278,6 +286,24 @@ fn open_file(path: &Path) -> Result<Option<File>, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         opened => opened.map(Some).at(path),
     }
+}
+
+/// The bytes from `offset` to the end of the line, newline included; None where there is none within `room`.
+fn line_length(file: &File, offset: u64, room: usize) -> io::Result<Option<u64>> {
+    let mut window = vec![0; CHUNK];
+    let mut length = 0;
+    while length < room {
+        let part = &mut window[..CHUNK.min(room - length)];
+        let read = file.read_at(part, offset + length as u64)?;
+        if let Some(newline) = memchr::memchr(b'\n', &part[..read]) {
+            return Ok(Some((length + newline + 1) as u64));
+        }
+        if read == 0 {
+            break;
+        }
+        length += read;
+    }
+    Ok(None)
 }
 
 fn saturate(bytes: u64) -> usize {

@@ -50,6 +50,25 @@ pub fn journals(root: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(journals)
 }
 
+/// Flushes the names in a directory.
+pub fn sync_directory(directory: &Path) -> Result<(), Error> {
+    File::open(directory).and_then(|file| file.sync_all()).at(directory)
+}
+
+/// Flushes the name of a root of journals, and those of `made` directories above it at least: of the directory that it
+/// is in and of the one above that, too, which a sibling may have made a moment ago.
+pub fn sync_above(root: &Path, made: usize) -> Result<(), Error> {
+    for directory in root.ancestors().skip(1).take(made.max(2)) {
+        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+        match sync_directory(directory) {
+            // One that is not ours to read was there before.
+            Err(Error::Io(_, error)) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            synced => synced?,
+        }
+    }
+    Ok(())
+}
+
 /// Whether the writer of a journal lives, that is holds its lock.
 pub fn is_live(journal: &Path) -> bool {
     let Ok(lock) = File::open(journal.join(LOCK)) else { return false };

@@ -23,22 +23,31 @@ pub enum WhenFull {
 pub struct Journal {
     id: String,
     root: PathBuf,
+    /// How many directories had to be made for the root.
+    made: usize,
     directory: PathBuf,
     segment_bytes: u64,
     max_bytes: u64,
     when_full: WhenFull,
     state: Mutex<State>,
+    /// Held by a flush, since beside one that is about to fail another of the same file would succeed. Whether the name
+    /// of the root itself was flushed.
+    rooted: Mutex<bool>,
 }
 
 #[derive(Default)]
 struct State {
     lock: Option<File>,
     segment: Option<Open>,
-    /// Segments that are full but perhaps not on the device yet.
+    /// Segments that are full but not flushed yet.
     retired: Vec<Arc<File>>,
     /// Whether names were added to a directory since the last flush.
     renamed: bool,
     end: u64,
+    /// Where the last flush found `end`.
+    flushed: u64,
+    /// Whether lines behind `flushed` went to a segment whose flush has failed.
+    doubtful: bool,
     /// All bytes under the root when `end` was `measured_end`.
     measured: u64,
     measured_end: u64,
@@ -53,17 +62,20 @@ struct Open {
 impl Journal {
     /// Begins a journal under `root`, which all its siblings share with it: they are one budget.
     pub fn new(root: &Path, segment_bytes: u64, max_bytes: u64, when_full: WhenFull) -> Result<Self, Error> {
+        let made = root.ancestors().take_while(|directory| !directory.exists()).count();
         fs::create_dir_all(root).at(root)?;
         let id = Uuid::now_v7().hyphenated().to_string();
         let journal = Self {
             directory: root.join(&id),
             root: root.to_owned(),
+            made,
             id,
             // Room is made by the segment, and never by the last one, so there must be several.
             segment_bytes: segment_bytes.min(max_bytes / 8),
             max_bytes,
             when_full,
             state: Mutex::default(),
+            rooted: Mutex::default(),
         };
         journal.measure()?;
         Ok(journal)
@@ -191,9 +203,22 @@ impl Journal {
     }
 
     /// Flushes to the device; returns the offset up to which lines survive a power cut.
+    ///
+    /// A failure is final for all lines that were written before it: the kernel may take their pages for clean, so that
+    /// the next flush of their file succeeds and proves nothing (`fsync(2)`; `PostgreSQL` learnt it in 2018). No such file is
+    /// written to or flushed again: the next line begins a segment. Lines that were written during a flush that failed
+    /// make the next one fail, too, since it is the one that was to cover them.
     pub fn sync(&self) -> Result<u64, Error> {
+        let mut rooted = self.rooted.lock().unwrap_or_else(PoisonError::into_inner);
         let (files, renamed, end) = {
             let mut state = self.state();
+            if std::mem::take(&mut state.doubtful) {
+                let error = io::Error::other("written to a segment whose flush has failed");
+                return Err(Error::io(&self.directory, error));
+            }
+            if state.end == state.flushed && state.retired.is_empty() {
+                return Ok(state.end);
+            }
             let mut files = std::mem::take(&mut state.retired);
             files.extend(state.segment.as_ref().map(|open| Arc::clone(&open.file)));
             (files, std::mem::take(&mut state.renamed), state.end)
@@ -201,18 +226,22 @@ impl Journal {
         let flush = || {
             files.iter().try_for_each(|file| file.sync_data()).at(&self.directory)?;
             if renamed {
-                for directory in [&self.directory, &self.root] {
-                    File::open(directory).and_then(|file| file.sync_all()).at(directory)?;
-                }
+                segment::sync_directory(&self.directory)?;
+                segment::sync_directory(&self.root)?;
             }
-            Ok(end)
+            if *rooted { Ok(()) } else { segment::sync_above(&self.root, self.made) }
         };
-        flush().inspect_err(|_| {
-            // The next flush has to try all of it again.
-            let mut state = self.state();
+        let flushed = flush();
+        let mut state = self.state();
+        if flushed.is_ok() {
+            (state.flushed, *rooted) = (end, true);
+        } else {
+            (state.segment, state.retired) = (None, Vec::new());
             state.renamed |= renamed;
-            state.retired.extend(files.iter().cloned());
-        })
+            state.doubtful = state.end > end;
+            state.flushed = state.end;
+        }
+        flushed.map(|()| end)
     }
 
     /// The bytes of all journals under the root now.
