@@ -91,6 +91,7 @@ class Server:
     workers_wanted: int = 1
     command: Command = "pixelcore"
     port: int = field(default_factory=free_port)
+    flags: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -114,7 +115,7 @@ class Server:
             arguments = ["granian", "pixelcore.app:app", "--port", str(self.port)]
         with self._log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", *arguments, "--workers", str(self.workers_wanted)],
+                [sys.executable, "-m", *arguments, "--workers", str(self.workers_wanted), *self.flags],
                 env=clean_environment({"PIXELCORE_DATA_DIR": str(self.data_dir), **self.settings}),
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
@@ -171,7 +172,7 @@ class Server:
         for child in psutil.Process(self.process.pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 line = " ".join(child.cmdline())
-                is_helper = "resource_tracker" in line or "pixelcore.metrics" in line
+                is_helper = any(name in line for name in ("resource_tracker", "pixelcore.metrics", "pixelcore.inspect"))
                 if child.status() != psutil.STATUS_ZOMBIE and not is_helper and not child.children():
                     found.append(child.pid)
         return sorted(found)

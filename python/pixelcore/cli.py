@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import click
 
-from . import __version__, _core, exporter, log, settings
+from . import __version__, _core, beside, exporter, log, settings
 from .cli_url import url
 from .datadir import EVENTS, REJECTIONS
 from .errors import JournalError, SettingsError
@@ -74,9 +74,12 @@ def main() -> None:
 @main.command()
 @click.option("--bind", default="0.0.0.0:8080", show_default=True, metavar="HOST:PORT", help="Where to listen.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="How many worker processes.")
+@click.option(
+    "--inspect", is_flag=True, help="Serve the live page, which shows events as they come, on this machine only."
+)
 @setting_flags()
 @kafka_flag
-def serve(bind: str, workers: int, kafka: tuple[str, ...], **flags: str | None) -> None:
+def serve(bind: str, workers: int, inspect: bool, kafka: tuple[str, ...], **flags: str | None) -> None:
     """Serve pixels."""
     host, colon, port = bind.rpartition(":")
     if not colon or not port.isdigit() or not 0 < int(port) < 65536:
@@ -109,9 +112,12 @@ def serve(bind: str, workers: int, kafka: tuple[str, ...], **flags: str | None) 
         respawn_interval=0.1,
         workers_kill_timeout=int(chosen.drain_seconds) + 10,
     )
+    page: contextlib.AbstractContextManager[str] = contextlib.nullcontext("")
+    if inspect:
+        page = beside.running("inspect", local_url(host, port), setting="PIXELCORE_INSPECT_ADDRESS")
     try:
-        with exporter.running(chosen):
-            show_banner(chosen, port, keys)
+        with exporter.running(chosen), page as live:
+            show_banner(chosen, port, keys, live)
             server.serve()
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
@@ -159,7 +165,15 @@ def describe_keys(chosen: settings.Settings) -> str:
         raise click.ClickException(str(error)) from None
 
 
-def show_banner(chosen: settings.Settings, port: str, keys: str) -> None:
+def local_url(host: str, port: str) -> str:
+    """The gateway's address for a browser on this machine."""
+    if host in ("0.0.0.0", "127.0.0.1"):
+        return f"http://127.0.0.1:{port}"
+    # Where a policy of a page names an address, it cannot be IPv6.
+    return f"http://{'localhost' if host in ('[::]', '[::1]') else host}:{port}"
+
+
+def show_banner(chosen: settings.Settings, port: str, keys: str, live: str) -> None:
     """Say what runs, a URL to try, and how to see the event."""
     if chosen.ships:
         where = f"topic {chosen.topic} at {chosen.kafka['bootstrap.servers']}, {chosen.delivery}"
@@ -174,6 +188,7 @@ def show_banner(chosen: settings.Settings, port: str, keys: str) -> None:
   try            curl -s 'http://localhost:{port}/v1/pixel/track?wk={key}&e=Hello' -o pixel.gif
   see the event  {this_command()} tail -f{data_dir}
   metrics        {f"http://{chosen.metrics_address}/metrics" if chosen.metrics_address else "off"}
+  live page      {live or "off: start with --inspect"}
 """,
         err=True,
     )

@@ -32,9 +32,9 @@ from prometheus_client.registry import Collector
 
 from . import __version__
 from ._core import Counters
+from .beside import LISTENING
 from .counters import BOUNDS, DIRECTORY, NAMES, SUFFIX, SUM
 from .datadir import EVENTS, REJECTIONS
-from .exporter import LISTENING
 from .lag import Looker
 from .settings import Settings, load
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -75,6 +76,14 @@ def _address(text: str) -> str:
     if text and not (host and port.isdecimal() and 0 < int(port) < 65536):
         raise ValueError("must be HOST:PORT, or empty")
     return text
+
+
+def _loopback(text: str) -> str:
+    with contextlib.suppress(ValueError):
+        host = _address(text).rpartition(":")[0].strip("[]")
+        if host == "localhost" or ipaddress.ip_address(host).is_loopback:
+            return text
+    raise ValueError("must be HOST:PORT with a loopback address, such as 127.0.0.1:9109")
 
 
 def _read_by(reader: Callable[[str], object]) -> Meta:
@@ -165,6 +174,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     metrics_address: Annotated[
         str, _read_by(_address), _says("Where 'pixelcore serve' serves Prometheus metrics; empty: nowhere.")
     ] = "127.0.0.1:9108"
+    inspect_address: Annotated[
+        str, _read_by(_loopback), _says("Where 'pixelcore serve --inspect' serves the live page: a loopback address.")
+    ] = "127.0.0.1:9109"
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _says("What is logged.")] = "info"
     log_format: Annotated[
         Literal["auto", "json", "pretty"], _says("JSON lines, pretty lines, or pretty on a terminal only.")

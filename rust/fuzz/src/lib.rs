@@ -1,6 +1,8 @@
 //! What must hold for any input: each function panics where it does not. `targets/` are libFuzzer's programs of them, and
 //! `tests/corpus.rs` runs what it found once more.
 
+#![expect(clippy::expect_used, clippy::missing_panics_doc, reason = "what does not hold must panic")]
+
 #[path = "../../core/tests/oracle/mod.rs"]
 mod oracle;
 

@@ -1,0 +1,153 @@
+"""What one open page sees: the lines that are journaled from now on, or evenly some of them where they are too many."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .._core import JournalReader
+from ..datadir import EVENTS, REJECTIONS, journals
+from ..tail import BATCH_BYTES, BATCH_EVENTS
+
+LINES_A_SECOND, BURST, FEW = 100, 300, 10
+"""How many lines of each kind are shown a second, and how many at once after a pause; some there are always."""
+BYTES = 256 << 10
+"""How many bytes of each kind are shown at once."""
+RECENT_LINES, RECENT_BYTES = 20, 32 << 10
+"""How much of the past a page begins with; the bytes are those of one journal."""
+
+
+class Sample:
+    """One of every ``every`` lines, a power of two, such that they are at most ``limit``, and `BYTES` unless one is longer."""
+
+    def __init__(self, limit: int) -> None:
+        self.lines: list[bytes] = []
+        self.every = 1
+        self._limit = limit
+        self._offered = 0
+
+    def offer(self, lines: list[bytes]) -> None:
+        """Take some of the next lines, and let go of some of the earlier ones where they become too many."""
+        self.lines += lines[-self._offered % self.every :: self.every]
+        self._offered += len(lines)
+        while len(self.lines) > self._limit or (sum(map(len, self.lines)) > BYTES and len(self.lines) > 1):
+            self.lines = self.lines[::2]
+            self.every *= 2
+
+
+class Allowance:
+    """How many lines may be shown now, where so many were shown before: what is left over is saved up for a burst."""
+
+    def __init__(self) -> None:
+        self._saved = float(BURST)
+        self._at = time.monotonic()
+
+    def now(self) -> int:
+        """The lines that may be shown."""
+        before, self._at = self._at, time.monotonic()
+        self._saved = min(BURST, self._saved + LINES_A_SECOND * (self._at - before))
+        return max(FEW, int(self._saved))
+
+    def spend(self, lines: int) -> None:
+        """Take note of what was shown."""
+        self._saved = max(0.0, self._saved - lines)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a page shows of the lines, so that under load the sample is one of those.
+
+    The page looks closer than this does, at what a text is the value of.
+    """
+
+    contains: tuple[str, ...] = ()
+    """Texts that a line has, all of them, in whatever case."""
+    watched: tuple[bytes, ...] = ()
+    """A line with any of these is never left out."""
+
+    def pick(self, lines: list[bytes]) -> list[bytes]:
+        """The lines that have all texts, but for watched ones."""
+        if self.watched:
+            lines = [line for line in lines if not self.is_watched(line)]
+        if not self.contains:
+            return lines
+        lowered = ((line, line.decode().lower()) for line in lines)
+        return [line for line, text in lowered if all(part in text for part in self.contains)]
+
+    def is_watched(self, line: bytes) -> bool:
+        """Whether somebody waits for this very line."""
+        return any(part in line for part in self.watched)
+
+
+@dataclass
+class Taken:
+    """What came of one kind since the last look."""
+
+    sample: Sample
+    count: int = 0
+    """Of all lines, wanted or not."""
+    watched: list[bytes] = field(default_factory=list)
+
+
+class Tail:
+    """The journals under a root, from where they end now, and those that come."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        # A journal whose writer is gone gets no more lines.
+        found = ((path, JournalReader(path, _shortly_before_the_end(path))) for path in journals(root))
+        self._readers = {path: reader if reader.live else None for path, reader in found}
+        self.recent = _latest(lines[-RECENT_LINES:] for lines in self.batches())
+        """The last lines before now, oldest first."""
+
+    def batches(self) -> Iterator[list[bytes]]:
+        """All lines that came since the last time."""
+        self._readers = {
+            path: self._readers[path] if path in self._readers else JournalReader(path) for path in journals(self._root)
+        }
+        for path, reader in self._readers.items():
+            while reader and (lines := reader.lines(BATCH_EVENTS, BATCH_BYTES)):
+                yield lines
+            if reader and reader.finished():
+                self._readers[path] = None
+
+
+class Feed:
+    """Events and rejections, from now on."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._tails = {kind: Tail(data_dir / kind) for kind in (EVENTS, REJECTIONS)}
+        self.recent = {kind: tail.recent for kind, tail in self._tails.items()}
+        self.wanted = Wanted()
+        self._allowances = {kind: Allowance() for kind in self._tails}
+
+    def take(self) -> dict[str, Taken]:
+        """What came since the last time, by kind, as far as it is `wanted`."""
+        taken: dict[str, Taken] = {}
+        for kind, tail in self._tails.items():
+            allowance = self._allowances[kind]
+            found = taken[kind] = Taken(Sample(allowance.now()))
+            for lines in tail.batches():
+                wanted = self.wanted  # another thread may replace it, before the line that it waits for is written
+                found.count += len(lines)
+                found.watched += filter(wanted.is_watched, lines)
+                found.sample.offer(wanted.pick(lines))
+            allowance.spend(len(found.sample.lines))
+        return taken
+
+
+def _shortly_before_the_end(journal: Path) -> int:
+    """An offset in the last segment. Where it is within a line, the reader passes over the rest of that."""
+    for segment in sorted(journal.glob("*.ndjson"), reverse=True):
+        with contextlib.suppress(FileNotFoundError):  # it was shipped, and deleted
+            return int(segment.stem) + max(0, segment.stat().st_size - RECENT_BYTES)
+    return 0
+
+
+def _latest(batches: Iterable[list[bytes]]) -> list[bytes]:
+    lines = [line for batch in batches for line in batch]
+    return sorted(lines, key=lambda line: str(json.loads(line).get("receivedAt")))[-RECENT_LINES:]
