@@ -4,14 +4,20 @@ BIND ?= 0.0.0.0:8080
 BIN := .venv/bin
 SECONDS ?= 60
 SOURCES := pyproject.toml Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
-PY := python tests benches examples
+PY := python tests benches examples docs/hooks.py
+DIST ?= dist
+QUICK := $(addprefix tests/test_,event.py nesting.py pairs.py address.py clients.py url_command.py)
 
-.PHONY: run test test-rust test-python lint types fmt instructions fuzz bench bench-report clean
+.PHONY: run test quick test-rust test-python lint types fmt instructions fuzz bench bench-report docs wheel sdist smoke clean
 
 run: .venv/run.stamp  ## build, and serve on :8080 without Kafka
 	$(BIN)/pixelcore serve --bind $(BIND)
 
 test: test-rust test-python  ## everything, with a real Kafka and a real Chromium
+
+quick: .venv/dev.stamp  ## the tables and property tests, in Rust and from Python, without servers
+	cargo test --quiet --package pixelcore
+	$(BIN)/pytest --quiet $(QUICK)
 
 test-rust: .venv/system-test.stamp
 	cargo test --quiet --workspace
@@ -27,6 +33,7 @@ lint: .venv/dev.stamp
 
 types: .venv/dev.stamp
 	$(BIN)/mypy
+	$(BIN)/mypy docs/hooks.py
 	$(BIN)/python -m mypy.stubtest pixelcore._core
 
 fmt: .venv/dev.stamp
@@ -46,8 +53,22 @@ bench: .venv/bench.stamp .kafka/lib  ## all measurements, held to their goals, i
 bench-report: .venv/dev.stamp  ## benches/REPORT.md and its plots, from the newest of benches/results
 	$(BIN)/python -m benches.page
 
+docs: .venv/docs.stamp  ## the site, in site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+wheel: .venv/build.stamp  ## the wheel of this machine, in dist/
+	rm -f $(DIST)/pixelcore-*.whl
+	$(BIN)/maturin build --quiet --release --locked --out $(DIST)
+
+sdist: .venv/build.stamp  ## the source distribution, in dist/
+	rm -f $(DIST)/pixelcore-*.tar.gz
+	$(BIN)/maturin sdist --out $(DIST)
+
+smoke:  ## the wheel of dist/ that fits this machine, in an empty environment
+	$(PYTHON) tests/smoke.py $(DIST) $(SMOKE)
+
 clean:
-	rm -rf .venv target .kafka .benchmarks dist
+	rm -rf .venv target .kafka .benchmarks dist site
 
 .venv/system-run.stamp:
 	sh tests/system_packages.sh run
@@ -65,6 +86,14 @@ clean:
 
 .venv/dev.stamp: .venv/run.stamp .venv/system-test.stamp
 	$(BIN)/pip install --quiet --disable-pip-version-check --group dev
+	touch $@
+
+.venv/docs.stamp: .venv/system-run.stamp pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --group docs
+	touch $@
+
+.venv/build.stamp: .venv/system-run.stamp pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --group build
 	touch $@
 
 .venv/bench.stamp: .venv/dev.stamp

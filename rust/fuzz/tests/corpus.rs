@@ -1,4 +1,5 @@
 //! What the fuzzers found interesting, or a crash once, stays a test.
+#![expect(clippy::expect_used)]
 
 use std::fs;
 use std::path::Path;

@@ -77,8 +77,10 @@ pub fn is_live(journal: &Path) -> bool {
 
 fn start_of(path: &Path) -> Option<u64> {
     let stem = path.file_stem()?.to_str()?;
-    let is_name = path.extension() == Some(OsStr::new("ndjson")) && stem.len() == 20;
-    is_name.then(|| stem.parse().ok()).flatten()
+    // Digits alone, since parsing takes a sign, and no more than any journal reaches, so that sums fit.
+    let digits = stem.len() == 20 && stem.bytes().all(|byte| byte.is_ascii_digit());
+    let is_name = path.extension() == Some(OsStr::new("ndjson")) && digits;
+    is_name.then(|| stem.parse().ok()).flatten().filter(|start| *start <= u64::MAX / 2)
 }
 
 fn entries(directory: &Path) -> Result<Vec<PathBuf>, Error> {
