@@ -8,7 +8,7 @@ PY := python tests benches examples docs/hooks.py
 DIST ?= dist
 QUICK := $(addprefix tests/test_,event.py nesting.py pairs.py address.py clients.py url_command.py)
 
-.PHONY: run test quick test-rust test-python lint types fmt instructions fuzz bench bench-report docs wheel sdist smoke clean
+.PHONY: run test quick test-rust test-python lint types fmt instructions fuzz bench soak bench-report docs wheel sdist smoke clean
 
 run: .venv/run.stamp  ## build, and serve on :8080 without Kafka
 	$(BIN)/pixelcore serve --bind $(BIND)
@@ -49,6 +49,9 @@ fuzz:  ## coverage-guided, each target for SECONDS
 
 bench: .venv/bench.stamp .kafka/lib  ## all measurements, held to their goals, into benches/results
 	$(BIN)/python -m benches
+
+soak: .venv/dev.stamp .kafka/lib  ## half an hour at 70 % load: memory, descriptors and segments stay flat
+	$(BIN)/python -m benches.soak
 
 bench-report: .venv/dev.stamp  ## benches/REPORT.md and its plots, from the newest of benches/results
 	$(BIN)/python -m benches.page

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -100,6 +100,18 @@ def trend(history: Sequence[Result]) -> Figure:
     return figure
 
 
+def over_minutes(series: Mapping[str, Sequence[float]]) -> Figure:
+    """What was sampled of one run: a small plot for each name, all from zero, so that a slope is one."""
+    names = [name for name in series if name != "minutes"]
+    figure = Figure(figsize=(8, 1.1 * len(names)), layout="constrained")
+    for axes, name in zip(figure.subplots(len(names), sharex=True, squeeze=False)[:, 0], names, strict=True):
+        axes.plot(series["minutes"], series[name], linewidth=0.8)
+        axes.set_ylim(0, 1.1 * max(*series[name], 1))
+        axes.set_title(name, loc="left", fontsize=8)
+    axes.set_xlabel("minutes")
+    return figure
+
+
 def markdown(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table."""
     lines = [heading, ["---"] * len(heading), *rows]
@@ -138,6 +150,9 @@ def tables(result: Result, folder: Path) -> Iterator[str]:
                 ["", *columns],
                 [[name, *(shown(row.get(column, "")) for column in columns)] for name, row in table.items()],
             )
+        if "series" in found:
+            save(over_minutes(found["series"]), folder / "plots" / f"{part}.svg")
+            yield f"![{part.capitalize()}](plots/{part}.svg)"
 
 
 def render(file: Path, history: Sequence[Path], folder: Path) -> Path:

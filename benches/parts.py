@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from benches import durable, fixtures, growth, latency, parser, resources
+from benches import backlog, durable, fixtures, growth, latency, parser, resources
 from benches.fixtures import BARE
 from benches.results import Measure, Part, Table
 from benches.servers import ROOT
@@ -56,4 +56,5 @@ PARTS: Final[dict[str, Measure]] = {
     "durable": durable.measure,
     "resources": resources.measure,
     "growth": growth.measure,
+    "backlog": backlog.measure,
 }

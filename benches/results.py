@@ -39,13 +39,14 @@ class Goal(TypedDict):
 
 
 class Part(TypedDict):
-    """What one measurement found: tables by their titles, goals, what this machine could not measure and why, and the versions
-    of who took part."""
+    """What one measurement found: tables by their titles, goals, what this machine could not measure and why, the versions
+    of who took part, and what was sampled over time, by name, ``minutes`` among them."""
 
     figures: dict[str, Table]
     goals: list[Goal]
     left_out: NotRequired[dict[str, str]]
     versions: NotRequired[dict[str, str]]
+    series: NotRequired[dict[str, list[float]]]
 
 
 class Result(TypedDict):

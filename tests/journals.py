@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import ctypes.util
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from pixelcore import Journal, JournalReader
@@ -46,3 +50,17 @@ def dead(root: Path, count: int, size: int = 100, segment_bytes: int = 1000) -> 
         for number in range(count):
             journal.append(event(number, size))
     return journal
+
+
+@contextlib.contextmanager
+def small_file_system(path: Path, size: str) -> Iterator[bool]:
+    """An empty file system of that size (such as ``64k``) at ``path``, if this process may mount one."""
+    path.mkdir(parents=True)
+    libc = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
+    options = f"size={size}".encode()
+    mounted = hasattr(libc, "mount") and libc.mount(b"tmpfs", bytes(path), b"tmpfs", 0, options) == 0
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            libc.umount2(bytes(path), 2)  # MNT_DETACH

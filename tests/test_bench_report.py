@@ -44,6 +44,8 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
         },
         "goals": [],
     }
+    samples = {"minutes": [0.1, 0.2], "segments": [1.0, 2.0], "RSS of workers, MB": [60.0, 61.5]}
+    found["parts"]["soak"] = {"figures": {"A soak": {"log": {"errors": 0}}}, "goals": [], "series": samples}
     return found
 
 
@@ -81,13 +83,14 @@ def test_plots_are_svg_that_depends_on_the_result_alone(file: Path, tmp_path: Pa
     for folder in (first, second):
         folder.mkdir()
         page.render(file, [file, file], folder)
-    names = {plot.file for plot in page.PLOTS} | {page.TREND}
+    names = {plot.file for plot in page.PLOTS} | {page.TREND, "soak.svg"}
     assert {path.name for path in (first / "plots").iterdir()} == names
     for name in names:
         drawn = (first / "plots" / name).read_bytes()
         assert drawn == (second / "plots" / name).read_bytes()
         assert ElementTree.fromstring(drawn).tag == "{http://www.w3.org/2000/svg}svg"
         assert f"(plots/{name})" in (first / "REPORT.md").read_text()
+    assert b"RSS of workers, MB" in (first / "plots" / "soak.svg").read_bytes()
     assert b"pixelcore, exactly-once" in (first / "plots" / "trend.svg").read_bytes()
 
 

@@ -19,14 +19,14 @@ from tests.test_deploy import DEPLOY, tool
 
 
 @contextmanager
-def nginx(directory: Path, upstream: int) -> Iterator[int]:
-    """nginx with deploy/nginx.conf on a free port, in front of ``upstream``; yields the port."""
+def nginx(directory: Path, *upstreams: int) -> Iterator[int]:
+    """nginx with deploy/nginx.conf on a free port, in front of gateways on these ports; yields its port."""
     binary, port = tool("nginx", "nginx"), free_port()
     site = (DEPLOY / "nginx.conf").read_text()
     for printed, used in (
         ("listen 80;", f"listen 127.0.0.1:{port};"),
         ("    listen [::]:80;\n", ""),
-        ("127.0.0.1:8080", f"127.0.0.1:{upstream}"),
+        ("    server 127.0.0.1:8080;\n", "".join(f"    server 127.0.0.1:{upstream};\n" for upstream in upstreams)),
         ("/var/log/nginx/", f"{directory}/"),
     ):
         assert printed in site

@@ -18,7 +18,7 @@ from tests.journals import segments
 from tests.kafka.broker import Broker, External, kafka_jars
 from tests.kafka.topics import read_committed
 from tests.load import Load
-from tests.servers import Server, forward, journal_lines, kafka_settings
+from tests.servers import forward, journal_lines, kafka_settings
 from tests.test_delivery import arrived, check, check_load, finish
 
 pytestmark = pytest.mark.kafka
@@ -142,28 +142,6 @@ def test_a_damaged_journal(broker: Broker | External, topic: str, tmp_path: Path
     assert f"journal {journal.name}" in output
     counts = f"6 bytes of a torn line, 1 corrupt lines, {size} bytes of missing segments"
     assert counts in output, output
-
-
-def test_two_servers_on_one_data_directory(serve: Serve, broker: Broker | External, topic: str, tmp_path: Path) -> None:
-    settings = kafka_settings(broker.bootstrap, topic)
-    one = serve(settings, workers=2)
-    two = Server(tmp_path / "two", settings | {"PIXELCORE_DATA_DIR": str(one.data_dir)}, workers_wanted=2)
-    two.start()
-    try:
-        with Load(one.port) as first, Load(two.port) as second:
-            for load in (first, second):
-                load.wait(answers=300)
-            assert two.terminate() == 0
-            two.start()
-            one.kill()
-            one.start()
-            for load in (first, second):
-                load.wait(answers=300)
-        answered, sent = first.answered | second.answered, first.sent | second.sent
-        check(arrived(broker.bootstrap, topic, answered), answered, sent)
-        assert "Traceback" not in one.log() + two.log()
-    finally:
-        two.kill()
 
 
 def test_a_worker_adopts_what_a_killed_server_left(serve: Serve, broker: Broker | External, topic: str) -> None:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import ctypes.util
 import multiprocessing
 import resource
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from pixelcore import Journal, JournalFull, JournalReader
 
-from tests.journals import dead, event, numbers, read_all, segments, start_of, total
+from tests.journals import dead, event, numbers, read_all, segments, small_file_system, start_of, total
 
 
 def test_the_budget_refuses(tmp_path: Path) -> None:
@@ -117,23 +113,10 @@ def exhaust(root: Path, segment_bytes: int, kind: Literal["tmpfs", "rlimit"]) ->
     assert (reader.torn, reader.corrupt, reader.missing) == (0, 0, 0)
 
 
-@contextlib.contextmanager
-def tiny_file_system(path: Path) -> Iterator[bool]:
-    """A file system of 64 kB at ``path``, if this process may mount one."""
-    path.mkdir()
-    libc = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
-    mounted = hasattr(libc, "mount") and libc.mount(b"tmpfs", bytes(path), b"tmpfs", 0, b"size=64k") == 0
-    try:
-        yield mounted
-    finally:
-        if mounted:
-            libc.umount2(bytes(path), 2)  # MNT_DETACH
-
-
 @pytest.mark.parametrize("segment_bytes", [10_000, 2**20])
 def test_a_full_file_system(tmp_path: Path, segment_bytes: int) -> None:
     """Where mounting is not permitted, the limit of a file's size is the same to a writer."""
-    with tiny_file_system(tmp_path / "tiny") as mounted:
+    with small_file_system(tmp_path / "tiny", "64k") as mounted:
         if mounted:
             exhaust(tmp_path / "tiny", segment_bytes, "tmpfs")
         else:

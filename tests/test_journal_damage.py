@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pixelcore import Journal, JournalReader
+from pixelcore import Journal, JournalError, JournalReader
 
 from tests.journals import MANY, dead, event, numbers, read_all, segments
 
@@ -114,3 +116,94 @@ def test_an_offset_beyond_the_end(tmp_path: Path, beyond: int) -> None:
     assert not reader.wait(0)
     assert reader.finished()
     assert (reader.torn, reader.corrupt, reader.missing) == (0, 0, 0)
+
+
+def the_segment(journal: Path) -> None:
+    segments(journal)[-1].unlink()
+
+
+def the_lock(journal: Path) -> None:
+    (journal / "lock").unlink()
+
+
+def all_files(journal: Path) -> None:
+    for path in journal.iterdir():
+        path.unlink()
+
+
+def the_journal(journal: Path) -> None:
+    shutil.rmtree(journal)
+
+
+def the_root(journal: Path) -> None:
+    shutil.rmtree(journal.parent)
+
+
+def replaced(journal: Path) -> None:
+    """As an editor does that writes a new file and renames it."""
+    (journal / "new").write_bytes(b"edited\n")
+    (journal / "new").replace(segments(journal)[-1])
+
+
+@pytest.mark.parametrize("remove", [the_segment, the_lock, all_files, the_journal, the_root, replaced])
+def test_what_is_removed_under_the_writer_is_put_back(tmp_path: Path, remove: Callable[[Path], None]) -> None:
+    with Journal(tmp_path / "events", segment_bytes=1000) as journal:
+        assert journal.mend() is None
+        for number in range(25):
+            journal.append(event(number, 100))
+        assert journal.mend() is None
+        path = Path(journal.path)
+        first = numbers(segments(path)[-1].read_bytes().splitlines())[0]
+        early = JournalReader(path)
+        assert len(early.lines(MANY, MANY)) == 25
+        remove(path)
+        journal.append(event(25, 100))  # before anybody has noticed
+        told = journal.mend()
+        assert (told is None) == (remove is the_lock), "only lines are worth a word"
+        assert told is None or (" was removed: " in told and str(path) in told)
+        assert journal.mend() is None
+        assert JournalReader(path).live
+        for number in range(26, 60):
+            journal.append(event(number, 100))
+        journal.sync()
+        # A reader that has the removed file open goes on, and one that comes later finds what was in it.
+        assert numbers(read_all(early)) == list(range(25, 60))
+        late = JournalReader(path)
+        found = numbers(read_all(late))
+    kept = first if remove in (all_files, the_journal, the_root) else 0
+    assert found == list(range(kept, 60))
+    assert (late.missing > 0) == (kept > 0)
+    assert (late.torn, late.corrupt) == (0, 0)
+
+
+@pytest.mark.parametrize("left", [0, 150])
+def test_a_segment_that_is_cut_off_under_the_writer(tmp_path: Path, left: int) -> None:
+    """As ``: > file`` does. Its lines are gone, but none that comes goes astray."""
+    with Journal(tmp_path) as journal:
+        for number in range(10):
+            journal.append(event(number, 100))
+        before = journal.end
+        os.truncate(segments(journal)[0], left)
+        told = journal.mend()
+        assert told is not None
+        assert f"has {left} bytes, but {before} were written" in told
+        assert journal.mend() is None
+        for number in range(10, 20):
+            journal.append(event(number, 100))
+    reader = JournalReader(journal.path)
+    assert numbers(read_all(reader)) == [*range(left // 100), *range(10, 20)]
+    assert reader.torn + reader.missing == before - (left // 100) * (len(event(0, 100)) + 1)
+
+
+def test_a_place_where_nothing_can_be_put_back(tmp_path: Path) -> None:
+    """It is said, no line is lost meanwhile, and the next try does it."""
+    with Journal(tmp_path / "events") as journal:
+        journal.append(event(0))
+        shutil.rmtree(tmp_path / "events")
+        (tmp_path / "events").write_text("in the way")
+        with pytest.raises(JournalError, match="events"):
+            journal.mend()
+        journal.append(event(1))
+        (tmp_path / "events").unlink()
+        assert journal.mend() is not None
+        assert numbers(read_all(JournalReader(journal.path))) == [0, 1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -109,3 +110,11 @@ def test_an_idle_server_leaves_nothing(serve: Serve) -> None:
     server = serve()
     assert server.terminate() == 0
     assert [path for path in Path(server.data_dir).rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("command", ["pixelcore", "granian"])
+def test_the_data_directory_is_the_owners(serve: Serve, command: Command) -> None:
+    """Addresses and ids of people are in it."""
+    server = serve(command=command)
+    assert server.get("/v1/pixel/page?wk=k").is_pixel
+    assert stat.S_IMODE(server.data_dir.stat().st_mode) == 0o700

@@ -152,6 +152,13 @@ class Journal:
     def measure(self) -> int:
         """The bytes of all journals under ``root`` now, which the budget is held against. Releases the GIL."""
 
+    def mend(self) -> str | None:
+        """Put back the segment that is written to, and the lock, where somebody removed them; say what there was to mend.
+
+        A segment that was cut off stays as it is, and the next line begins a new one. Releases the GIL, but no line is
+        written meanwhile. Raises `pixelcore.JournalError` where it cannot; then it is worth another try.
+        """
+
     def close(self) -> None:
         """Flush and let go of the lock; further appends raise. Releases the GIL."""
 

@@ -135,6 +135,8 @@ class App:
         except Exception as error:  # noqa: BLE001
             # A broken image helps nobody: what went wrong is counted, logged and told by /readyz.
             worker.failed(error)
+            if worker.debug_header:
+                answer = [*GIF_HEADERS, ("x-pixelcore", "lost")]
         return respond(200, answer, GIF)
 
     def answer_method(self, method: str, protocol: HTTPProtocol) -> None:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import click
 
-from . import __version__, _core, beside, exporter, log, settings
+from . import __version__, _core, beside, datadir, exporter, log, settings
 from .cli_url import url
 from .datadir import EVENTS, REJECTIONS
 from .errors import JournalError, SettingsError
@@ -116,7 +116,7 @@ def serve(bind: str, workers: int, inspect: bool, kafka: tuple[str, ...], **flag
     if inspect:
         page = beside.running("inspect", local_url(host, port), setting="PIXELCORE_INSPECT_ADDRESS")
     try:
-        with exporter.running(chosen), page as live:
+        with datadir.held(chosen.data_dir), exporter.running(chosen), page as live:
             show_banner(chosen, port, keys, live)
             server.serve()
     except SettingsError as error:
@@ -133,7 +133,7 @@ def raise_file_limit() -> None:
 def try_settings(chosen: settings.Settings) -> None:
     """Try what can be tried before a server starts."""
     try:
-        chosen.data_dir.mkdir(parents=True, exist_ok=True)
+        chosen.data_dir.mkdir(0o700, parents=True, exist_ok=True)
         if not os.access(chosen.data_dir, os.W_OK):
             raise PermissionError(f"{chosen.data_dir} is not writable")
         if chosen.ships:

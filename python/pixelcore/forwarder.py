@@ -109,6 +109,9 @@ class _Route(threading.Thread):
                     look_again = time.monotonic() + ORPHANS_EVERY_SECONDS
                 if own.claim():
                     own.step()
+                    if own.done and not self.stopping.is_set():
+                        # It was removed under us, and its writer, which lives, puts it back.
+                        own = self._shipment(journal)
                 elif self.stopping.is_set() and not journal.exists():
                     return  # there never was an event
                 else:

@@ -16,7 +16,7 @@ from . import counters
 from . import log as logging_setup
 from ._core import Collector, Committer, Journal
 from .collector import collector
-from .datadir import EVENTS, REJECTIONS
+from .datadir import EVENTS, REJECTIONS, Hold
 from .errors import JournalError, SettingsError
 from .settings import Settings
 
@@ -36,6 +36,8 @@ class Worker:
         self.settings = settings
         self.debug_header = settings.debug_header
         root = settings.data_dir
+        parent = multiprocessing.parent_process()
+        self._hold = Hold(root, os.getpid() if parent is None or parent.pid is None else parent.pid)
         try:
             self.events = Journal(
                 root / EVENTS, segment_bytes=settings.journal_segment_bytes, max_bytes=settings.journal_max_bytes
@@ -113,6 +115,7 @@ class Worker:
         if self.forwarder is not None:
             self.forwarder.stop(self.settings.drain_seconds)
         self._report()
+        self._hold.release()
 
     def _keep_house(self) -> None:
         parent = multiprocessing.parent_process()
@@ -126,19 +129,27 @@ class Worker:
                 if time.monotonic() < next_round:
                     continue
                 next_round = time.monotonic() + HOUSEKEEPING_SECONDS
+                self._mend()
                 used = self.events.measure()
                 if self._failure is not None and self._has_room(used) and self._flushes():
                     log.warning("events are safe again")
                     self._failure = None
                     counters.ready(True)
                 self._report_now_and_then()
-            except JournalError as error:
+            except (JournalError, OSError) as error:
                 self.failed(error)
             if parent is not None and os.getppid() != parent.pid:
                 # A worker that outlives its server would hold the port with settings of the past.
                 log.warning("the server process is gone: stopping")
+                self._hold.release()  # what is left to ship holds up no successor
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
+
+    def _mend(self) -> None:
+        """Put back what somebody has removed of our journals."""
+        for journal in (self.events, self.rejections):
+            if (found := journal.mend()) is not None:
+                log.error("journal %s: %s", journal.id, found)
 
     def _has_room(self, used: int) -> bool:
         in_budget = used + SPARE_BYTES <= self.settings.journal_max_bytes

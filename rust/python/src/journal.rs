@@ -70,6 +70,10 @@ impl Journal {
         detached(py, || self.0.measure())
     }
 
+    fn mend(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        detached(py, || self.0.mend())
+    }
+
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         detached(py, || self.0.close())
     }

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -73,6 +74,15 @@ pub fn sync_above(root: &Path, made: usize) -> Result<(), Error> {
 pub fn is_live(journal: &Path) -> bool {
     let Ok(lock) = File::open(journal.join(LOCK)) else { return false };
     matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+/// Whether an open file is the one that has the name.
+pub fn is_named(file: &File, path: &Path) -> Result<bool, Error> {
+    let open = file.metadata().at(path)?;
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        named => named.at(path).map(|named| (named.dev(), named.ino()) == (open.dev(), open.ino())),
+    }
 }
 
 fn start_of(path: &Path) -> Option<u64> {

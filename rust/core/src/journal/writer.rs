@@ -1,7 +1,7 @@
 //! The writing side: append, rotate, flush, and the byte budget.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -156,7 +156,7 @@ impl Journal {
             state.lock = Some(self.create()?);
         }
         let path = segment::path(&self.directory, state.end);
-        let file = OpenOptions::new().append(true).create(true).open(&path).at(&path)?;
+        let file = OpenOptions::new().append(true).read(true).create(true).open(&path).at(&path)?;
         // A torn line of an earlier attempt may lie here.
         file.set_len(0).at(&path)?;
         state.renamed = true;
@@ -253,13 +253,53 @@ impl Journal {
         Ok(bytes)
     }
 
-    /// Flushes and lets go of the lock.
+    /// Puts back what was removed or cut off by hand under the writer's hands: its lock, and the segment that it is at,
+    /// whose lines are in the open file as long as there is one. Says what there was to mend, if anything.
+    ///
+    /// Lines go on in a new segment: a reader that has the old file open gets there past its end. Earlier segments are
+    /// not this one's to know of; a reader counts what is missing of them.
+    pub fn mend(&self) -> Result<Option<String>, Error> {
+        let state = &mut *self.state();
+        let lock = self.directory.join(segment::LOCK);
+        match &state.lock {
+            None => return Ok(None),
+            Some(held) if segment::is_named(held, &lock)? => {}
+            Some(_) => {
+                fs::create_dir_all(&self.directory).at(&self.directory)?;
+                let new = File::create(&lock).at(&lock)?;
+                new.lock().at(&lock)?;
+                state.lock = Some(new);
+                state.renamed = true;
+            }
+        }
+        let Some(Open { file, start }) = &state.segment else { return Ok(None) };
+        let (path, bytes) = (segment::path(&self.directory, *start), state.end - *start);
+        let found = file.metadata().at(&path)?.len();
+        let told = if found != bytes {
+            format!("{} has {found} bytes, but {bytes} were written: going on behind them", path.display())
+        } else if segment::is_named(file, &path)? {
+            return Ok(None);
+        } else {
+            let mut old = &**file;
+            old.rewind().at(&path)?;
+            let mut new = File::create(&path).at(&path)?;
+            io::copy(&mut old.take(bytes), &mut new).at(&path)?;
+            new.sync_all().at(&path)?;
+            File::open(&self.directory).and_then(|directory| directory.sync_all()).at(&self.directory)?;
+            format!("{} was removed: its {bytes} bytes are put back", path.display())
+        };
+        state.retired.extend(state.segment.take().map(|open| open.file));
+        Ok(Some(told))
+    }
+
+    /// Flushes, mends at last, and lets go of the lock.
     pub fn close(&self) -> Result<(), Error> {
         self.state().closed = true;
         let synced = self.sync();
+        let mended = self.mend();
         let mut state = self.state();
         (state.segment, state.lock) = (None, None);
-        synced.map(|_| ())
+        synced.and(mended).map(|_| ())
     }
 
     /// A panic cannot leave the state half changed in a way that matters, so a poisoned lock is as good as any.
