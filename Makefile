@@ -8,7 +8,7 @@ PY := python tests benches examples docs/hooks.py
 DIST ?= dist
 QUICK := $(addprefix tests/test_,event.py nesting.py pairs.py address.py clients.py url_command.py)
 
-.PHONY: run test quick test-rust test-python lint types fmt instructions fuzz bench soak bench-report docs wheel sdist smoke clean
+.PHONY: run test quick test-rust test-python lint types fmt instructions fuzz bench soak bench-report chaos chaos-short docs wheel sdist smoke clean
 
 run: .venv/run.stamp  ## build, and serve on :8080 without Kafka
 	$(BIN)/pixelcore serve --bind $(BIND)
@@ -69,6 +69,14 @@ sdist: .venv/build.stamp  ## the source distribution, in dist/
 
 smoke:  ## the wheel of dist/ that fits this machine, in an empty environment
 	$(PYTHON) tests/smoke.py $(DIST) $(SMOKE)
+
+SEEDS ?= 1 2 3
+chaos: .venv/dev.stamp .kafka/lib  ## every fault under load, once for each of SEEDS; see docs/chaos.md
+	for seed in $(SEEDS); do $(BIN)/python -m tests.chaos --seed $$seed || exit 1; done
+
+SEED ?= 1
+chaos-short: .venv/dev.stamp .kafka/lib  ## two minutes of it
+	$(BIN)/python -m tests.chaos --short --seed $(SEED)
 
 clean:
 	rm -rf .venv target .kafka .benchmarks dist site

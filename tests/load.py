@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections import Counter
+from collections.abc import Mapping
 
 from typing_extensions import Self
 
@@ -30,11 +31,13 @@ class Load:
         self.connections = connections
         self.seconds = seconds
         self.key = key
+        self.requests_per_connection = 0  # no limit
         self.sent: set[str] = set()
         self.answered: set[str] = set()
         self.failures: Counter[str] = Counter()
         self._run = uuid.uuid4().hex[:8]
         self._numbers = itertools.count()
+        self._streams = itertools.count()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), name="load", daemon=True)
 
@@ -73,6 +76,7 @@ class Load:
         interval = self.connections / self.rate
         due = time.monotonic() + interval * index / self.connections
         stream: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        number = requests = 0
         while not self._stopping.is_set() and (now := time.monotonic()) < deadline:
             await asyncio.sleep(max(0, due - now))
             # After a pause of the server the rate goes on as before; it does not catch up in a burst.
@@ -81,10 +85,15 @@ class Load:
             try:
                 if stream is None:
                     stream = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", self.port), 5)
-                mid = f"{self._run}-{next(self._numbers)}"
+                    number, requests = next(self._streams), 0
+                mid = self._mid(next(self._numbers))
                 self.sent.add(mid)
-                await asyncio.wait_for(self._request(mid, *stream), 10)
-                self.answered.add(mid)
+                headers = await asyncio.wait_for(self._request(mid, self._user(mid, number), *stream), 10)
+                self._note(mid, headers)
+                requests += 1
+                if requests == self.requests_per_connection:
+                    stream[1].close()
+                    stream = None
             except (OSError, EOFError, ValueError, asyncio.TimeoutError) as error:
                 # A connection that is refused carried no request; it is counted apart from those that broke.
                 self.failures[f"{'connect' if mid is None else 'request'}: {type(error).__name__}: {error}"] += 1
@@ -97,10 +106,20 @@ class Load:
             with contextlib.suppress(OSError):
                 await stream[1].wait_closed()
 
-    async def _request(self, mid: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        person = hash(mid) % 50
+    def _mid(self, number: int) -> str:
+        return f"{self._run}-{number}"
+
+    def _user(self, mid: str, stream: int) -> str:  # noqa: ARG002
+        return f"user_{hash(mid) % 50}"
+
+    def _note(self, mid: str, headers: Mapping[str, str]) -> None:  # noqa: ARG002
+        self.answered.add(mid)
+
+    async def _request(
+        self, mid: str, user: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> Mapping[str, str]:
         writer.write(
-            f"GET /v1/pixel/track?wk={self.key}&e=Load&mid={mid}&uid=user_{person} HTTP/1.1\r\n"
+            f"GET /v1/pixel/track?wk={self.key}&e=Load&mid={mid}&uid={user} HTTP/1.1\r\n"
             f"Host: 127.0.0.1:{self.port}\r\nUser-Agent: load\r\n\r\n".encode()
         )
         head = await reader.readuntil(b"\r\n\r\n")
@@ -109,3 +128,4 @@ class Load:
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         if not status.startswith("HTTP/1.1 200 ") or not is_gif(body):
             raise ValueError(status)
+        return headers

@@ -24,6 +24,8 @@ test)
     command -v chromium >/dev/null 2>&1 || need chromium
     command -v systemd-analyze >/dev/null 2>&1 || need systemd
     command -v valgrind >/dev/null 2>&1 || need valgrind
+    command -v mount >/dev/null 2>&1 || need mount
+    command -v unshare >/dev/null 2>&1 || need util-linux
     command -v nginx >/dev/null 2>&1 || [ -x /usr/sbin/nginx ] || need nginx
     ;;
 *)

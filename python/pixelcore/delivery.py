@@ -133,7 +133,7 @@ class ExactlyOnce(_Producing):
             raise FencedError(last)
 
     def _read_checkpoint(self, until: str | None) -> tuple[int, str | None]:
-        """The journal's committed offset and owner, read up to a claim or, without one, to the partition's end.
+        """The journal's committed offset and owner, read up to a claim or, without one, to where the partition ends now.
 
         Raises `KafkaException` when a claim is not seen for longer than any transaction before it can stay open: the
         claim of a twin may have replaced it.
@@ -150,7 +150,9 @@ class ExactlyOnce(_Producing):
             }
         )
         try:
-            consumer.assign([TopicPartition(self._settings.checkpoint_topic, 0, OFFSET_BEGINNING)])
+            partition = TopicPartition(self._settings.checkpoint_topic, 0, OFFSET_BEGINNING)
+            consumer.assign([partition])
+            end = consumer.get_watermark_offsets(partition, timeout=10)[1] if until is None else 0
             while not self._halted():
                 if time.monotonic() > deadline:
                     raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the claim does not show up"))
@@ -169,7 +171,9 @@ class ExactlyOnce(_Producing):
                         owner = record["owner"]
                         if until is not None and record.get("claim") == until:
                             return offset, owner
-                elif until is None:
+                # librdkafka tells of the end after an empty fetch only, which a partition that others keep writing to may
+                # never have; there a record behind that end comes instead.
+                if until is None and (error is not None or (message.offset() or 0) >= end):
                     return offset, owner
             raise kafka.HaltedError
         finally:

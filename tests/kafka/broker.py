@@ -119,6 +119,14 @@ class Broker:
         """End the node at once (SIGKILL); what it wrote stays."""
         self._end(signal.SIGKILL, 30)
 
+    def pause(self) -> None:
+        """SIGSTOP: the node lives, and does nothing until `resume`."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._signal(signal.SIGCONT)
+
     @property
     def running(self) -> bool:
         """Whether the node's process lives."""
@@ -199,6 +207,11 @@ class Broker:
             return bool(client.list_topics(timeout=2).brokers)
         except KafkaException:
             return False
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is None:
+            raise RuntimeError("the broker does not run")
+        self._process.send_signal(number)
 
     def _end(self, number: signal.Signals, timeout: float) -> None:
         process, self._process = self._process, None

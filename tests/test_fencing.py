@@ -1,0 +1,80 @@
+"""A forwarder that was fenced finds out by whom, however busy the checkpoint topic is."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, Message
+from pixelcore import delivery
+from pixelcore.delivery import ExactlyOnce, FencedError
+from pixelcore.settings import Settings, load
+
+from tests.kafka.broker import Broker, External
+from tests.kafka.topics import create
+from tests.servers import kafka_settings
+
+pytestmark = pytest.mark.kafka
+
+
+class NeverAtTheEnd(Consumer):
+    """What a consumer is like where others commit faster than it fetches: it is not told of any end."""
+
+    def poll(self, timeout: float = -1) -> Message | None:
+        message = super().poll(timeout)
+        error = message.error() if message is not None else None
+        return None if error is not None and error.code() == KafkaError._PARTITION_EOF else message
+
+
+def claim(settings: Settings, journal: Path, owner: str, *, fenced: bool = False) -> ExactlyOnce:
+    return ExactlyOnce(settings, settings.topic, journal, lambda: False, owner, fenced)
+
+
+@contextmanager
+def checkpoints(other: ExactlyOnce) -> Iterator[None]:
+    """Another gateway, which commits one checkpoint after the other."""
+    begun, stopping = threading.Event(), threading.Event()
+
+    def commit() -> None:
+        for offset in itertools.count(1):
+            if stopping.is_set():
+                return
+            other.deliver([], offset)
+            begun.set()
+
+    thread = threading.Thread(target=commit)
+    thread.start()
+    try:
+        assert begun.wait(60)
+        yield
+    finally:
+        stopping.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("consumer", [Consumer, NeverAtTheEnd])
+def test_who_fenced_us(
+    monkeypatch: pytest.MonkeyPatch,
+    broker: Broker | External,
+    topic: str,
+    tmp_path: Path,
+    consumer: type[Consumer],
+) -> None:
+    create(broker.bootstrap, topic)
+    settings = load(kafka_settings(broker.bootstrap, topic))
+    journal = tmp_path / "journal"
+    monkeypatch.setattr(delivery, "Consumer", consumer)
+    claims = [claim(settings, journal, "first"), claim(settings, journal, "second")]
+    other = claim(settings, tmp_path / "other", "other")
+    with checkpoints(other):
+        with pytest.raises(FencedError, match="second"):
+            claim(settings, journal, "first", fenced=True)
+        # Nobody came after the second, so it may go on.
+        claims.append(claim(settings, journal, "second", fenced=True))
+        claims[-1].deliver([], 10)
+    for taken in (*claims, other):
+        taken.close()
