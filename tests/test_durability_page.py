@@ -1,4 +1,4 @@
-"""The durability page claims nothing without a test: each that it names is there."""
+"""The pages on durability and security claim nothing without a test: each that they name is there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "durability.md").read_text()
 
-PROOFS = sorted(set(re.findall(r"`([\w/]+\.(?:py|rs)::\w+)`", PAGE)))
+SECURITY = (ROOT / "SECURITY.md").read_text()
+
+PROOFS = sorted(set(re.findall(r"`([\w/]+\.(?:py|rs)::\w+)`", PAGE + SECURITY)))
 FAULTS = sorted(set(re.findall(r"`chaos: ([\w-]+)`", PAGE)))
 
 

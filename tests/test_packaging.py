@@ -88,7 +88,7 @@ def test_the_sdist_builds(sdist: Path, tmp_path: Path) -> None:
         names = {name.removeprefix(top) for name in file.getnames()}
     assert {"Cargo.lock", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml", "rust/python/build.rs"} <= names
     tracked = subprocess.run(
-        ["git", "ls-files", "rust", "python"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "rust/core", "rust/python", "python"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     missing = {name for name in tracked.stdout.splitlines() if (ROOT / name).exists()} - names
     assert not missing

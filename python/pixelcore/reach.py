@@ -39,8 +39,9 @@ class Probe:
         if self._error is None:
             final = error.code() == KafkaError._AUTHENTICATION
             self._give_up_at = min(self._give_up_at, time.monotonic() + (0 if final else _GRACE_SECONDS))
-        # That all brokers are down says less than what went before it.
-        if self._error is None or self._error.code() == KafkaError._ALL_BROKERS_DOWN:
+        # That all brokers are down says less than what went before it, and what TLS says more than that a connection ended.
+        says_less = self._error is None or self._error.code() == KafkaError._ALL_BROKERS_DOWN
+        if says_less or error.code() == KafkaError._SSL:
             self._error = error
 
     def finished(self) -> bool:
