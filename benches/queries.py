@@ -85,25 +85,37 @@ def _repeated(piece: str, start: str = _EVENT) -> str:
     return (start + piece * LENGTH)[:LENGTH]
 
 
-def _numbered(template: str, numbers: Sequence[int]) -> str:
+def _numbered(template: str, numbers: Sequence[int], pad: str = "x") -> str:
     """A parameter or two for each number ``{0}``; ``{1}`` is what makes them as long as a query may be."""
     room = LENGTH - len(_EVENT) - sum(len(template.format(number, "")) + 1 for number in numbers)
-    padding = "x" * (room // len(numbers) // template.count("{1}"))
+    padding = pad * (room // len(numbers) // template.count("{1}") // len(pad))
     return _EVENT + "&".join(template.format(number, padding) for number in numbers)
 
+
+_DOWNWARDS: Final = "&".join("p" + ".a" * depth + "=x" for depth in range(1, 32))
+"""A value for every node of one deep path, each of which has a member, too, but the last."""
 
 ADVERSARIAL: Final[dict[str, tuple[str, str | None]]] = {
     "turns": (_repeated("p.a&p.b&"), "too_many_parameters"),
     "empty": (_repeated("&"), None),
     "dots": (_repeated(".", f"{_EVENT}p."), "too_deep"),
+    "dots behind a long name": (_numbered("p.{1}{0}" + "." * 2000 + "=x", range(2)), "too_deep"),
     "percents": (_repeated("%", f"{_EVENT}p.a="), None),
+    "plusses": (_repeated("+", f"{_EVENT}p.a="), None),
     "controls": (_repeated("%01", f"{_EVENT}p.a="), None),
     "not UTF-8": (_repeated("%FF", f"{_EVENT}p.a="), None),
+    "a name not UTF-8": (_repeated("%FF", f"{_EVENT}p."), None),
+    "names not UTF-8": (_numbered("p.{1}{0}=x", range(250), "%FF"), None),
+    "amp;amp;": (_repeated("amp;", f"{_EVENT}amp;p."), None),
+    "names of amp;": (_numbered("amp;p.{1}{0}=x", range(250), "amp;"), None),
     "values and members": (_numbered("p.a={0}{1}&p.a.b={0}{1}", range(120)), None),
+    "values and members, nested": (_EVENT + "&".join([_DOWNWARDS] * 7), None),
     "one name": (_numbered("p.a={0}{1}", range(250)), None),
     "distinct names": (_numbered("p.{1}{0:03}=x", range(250)), None),
     "distinct deep paths": (_numbered("p.{0:03}" + ".a" * 27 + "={1}", range(128)), None),
     "one deep path": (_numbered("p" + ".a" * 28 + ".{0}={1}", range(128)), None),
+    "deep paths in turns": (_numbered("p.a" + ".a" * 28 + "={1}&p.b" + ".a" * 28 + "={1}", range(60)), None),
+    "escaped dots": (_numbered("p%2E{0}" + "%2Ea" * 26 + "={1}", range(70)), None),
     "indices backwards": (_numbered("p.x.{0}.{1}=x", range(249, -1, -1)), None),
 }
 """Queries of about 8 kB within pixelcore's default limits, and what they are rejected for, if they are."""

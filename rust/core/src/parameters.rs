@@ -66,7 +66,12 @@ impl<'q> Parameters<'q> {
         match tree::unescape_amp(name) {
             [root @ (b'p' | b't'), b'.', rest @ ..] => {
                 let root = if *root == b'p' { Root::Properties } else { Root::Traits };
-                self.too_deep |= tree.add(query, root, path(rest), value) > limits.depth;
+                // Not even entered, so that 8 kB of dots cost no more than other names.
+                if is_deeper(rest, limits.depth) {
+                    self.too_deep = true;
+                } else {
+                    tree.add(query, root, path(rest), value);
+                }
             }
             b"wk" => first_trimmed(&mut self.wk, value, text::trim),
             b"uid" => first_trimmed(&mut self.uid, value, text::trim),
@@ -82,6 +87,11 @@ impl<'q> Parameters<'q> {
             }
         }
     }
+}
+
+/// Whether a path has more than `depth` segments.
+fn is_deeper(path: &[u8], depth: usize) -> bool {
+    path.len() >= depth && memchr::memchr_iter(b'.', path).count() >= depth
 }
 
 /// Of a repeated reserved name the first value counts that is not empty.

@@ -12,14 +12,16 @@ use serde_json::Value;
 pub fn journal(data: &[u8]) {
     let root = tempfile::tempdir_in(memory()).expect("a directory");
     let (mut expected, mut corrupt) = (Vec::new(), 0);
-    let (mut rest, mut start) = (data, 0_u64);
+    let (mut rest, mut start, mut overlapped) = (data, 0_u64, false);
     while let [length, gap, overlap, tail @ ..] = rest {
         let (content, after) = tail.split_at(tail.len().min(usize::from(*length)));
-        start += u64::from(gap % 8);
+        // What overlaps has nothing missing before it.
+        start += if overlapped { 0 } else { u64::from(gap % 8) };
         fs::write(root.path().join(format!("{start:020}.ndjson")), content).expect("a segment");
         // The next segment begins where this one ends, but for what it overlaps.
         let is_last = after.len() < 3;
         let overlap = if is_last { 0 } else { usize::from(overlap % 4).min(content.len().saturating_sub(1)) };
+        overlapped = overlap > 0;
         let seen = &content[..content.len() - overlap];
         for line in seen.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n")) {
             match serde_json::from_slice::<Value>(line) {

@@ -131,9 +131,8 @@ impl Tree {
         self.node(root as Id).first_child == NONE
     }
 
-    /// Adds one parameter of `query`: its path, which splits on `.`, and its value. Returns how many segments the path
-    /// has.
-    pub fn add(&mut self, query: &[u8], root: Root, path: Path<'_>, value: Raw<'_>) -> usize {
+    /// Adds one parameter of `query`: its path, which splits on `.`, and its value.
+    pub fn add(&mut self, query: &[u8], root: Root, path: Path<'_>, value: Raw<'_>) {
         let path = self.place(query, path);
         let (mut node, mut at) = self.known(query, root, path);
         loop {
@@ -148,7 +147,6 @@ impl Tree {
             at = end + 1;
         }
         self.add_value(query, node, value);
-        self.trail.len()
     }
 
     /// The deepest node of the last path that is on this one, too, and where the rest begins.
