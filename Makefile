@@ -23,7 +23,7 @@ test-rust: .venv/system-test.stamp
 	cargo test --quiet --workspace
 
 test-python: .venv/dev.stamp .kafka/lib
-	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check $(PY)

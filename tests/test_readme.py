@@ -45,7 +45,8 @@ def running(command: list[str], directory: Path) -> Iterator[subprocess.Popen[by
         process = subprocess.Popen(
             command,
             cwd=directory,
-            env=clean_environment({}),
+            # What this checkout has compiled of others' crates need not be compiled again.
+            env=clean_environment({"CARGO_TARGET_DIR": str(ROOT / "target")}),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -38,6 +38,10 @@ fn keys_are_user_id_then_anonymous_id() {
         (r#"{"userId":"u","anonymousId":"a"}"#, Some("u")),
         (r#"{"anonymousId":"a","properties":{"userId":"no"}}"#, Some("a")),
         (r#"{"type":"track"}"#, None),
+        (r#"{"userId":1,"anonymousId":[{"userId":"no"}]}"#, None),
+        (r#"{"userId":1e999,"anonymousId":"a"}"#, Some("a")),
+        (r#"{"userId":"\ud800","anonymousId":null}"#, None),
+        (r#"{"userId":"u","userId":"v"}"#, Some("v")),
         (r#"{"userId":"\u00e9\n\"é"}"#, Some("é\n\"é")),
     ];
     for (line, _) in cases {

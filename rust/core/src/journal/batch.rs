@@ -1,9 +1,11 @@
 //! Lines on their way out, and the message key of each.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::ops::Range;
 
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 /// Lines in one buffer.
 #[derive(Default)]
@@ -58,12 +60,9 @@ impl Batch {
 }
 
 /// The members of an event that its message key comes from. Reading them checks the whole line.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default)]
 pub(super) struct Keys<'l> {
-    #[serde(borrow)]
     user_id: Option<Cow<'l, str>>,
-    #[serde(borrow)]
     anonymous_id: Option<Cow<'l, str>>,
 }
 
@@ -71,4 +70,50 @@ pub(super) struct Keys<'l> {
 pub(super) fn keys(line: &[u8]) -> Option<Keys<'_>> {
     let text = std::str::from_utf8(line).ok().filter(|text| text.starts_with('{'))?;
     serde_json::from_str(text).ok()
+}
+
+/// Any object has keys, or none: a derived implementation would refuse an id that is a number, or one that comes twice.
+impl<'de> Deserialize<'de> for Keys<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Keys<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut keys = Keys::default();
+                while let Some(name) = map.next_key()? {
+                    match name {
+                        Name::UserId => keys.user_id = text(map.next_value()?),
+                        Name::AnonymousId => keys.anonymous_id = text(map.next_value()?),
+                        Name::Other => {
+                            map.next_value::<IgnoredAny>()?;
+                        }
+                    }
+                }
+                Ok(keys)
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(field_identifier, rename_all = "camelCase")]
+enum Name {
+    UserId,
+    AnonymousId,
+    #[serde(other)]
+    Other,
+}
+
+/// What a value says, if it is a text.
+fn text(value: &RawValue) -> Option<Cow<'_, str>> {
+    let raw = value.get();
+    serde_json::from_str(raw).map(Cow::Borrowed).or_else(|_| serde_json::from_str(raw).map(Cow::Owned)).ok()
 }
