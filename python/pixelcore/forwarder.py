@@ -23,6 +23,8 @@ log = logging.getLogger("pixelcore")
 
 ORPHANS_EVERY_SECONDS = 2.0
 RESTART_SECONDS = 1.0
+# Of a copied journal whoever comes later ships what both have. What only this one has is shipped after that.
+LOST_SECONDS = 15.0
 
 
 class Forwarder:
@@ -84,7 +86,8 @@ class _Route(threading.Thread):
         self._follow = follow
         self.stopping = threading.Event()
         self.halted = threading.Event()
-        self._lost: set[Path] = set()
+        self._lost: dict[Path, float] = {}
+        """Journals that others forward, and when to look again whether a finished one has something left here."""
         self.finished = False
 
     def run(self) -> None:
@@ -160,6 +163,7 @@ class _Route(threading.Thread):
     def _ship_to_the_end(self, journals: list[Path]) -> None:
         """Ship journals whose writers are gone, the oldest first."""
         for path in journals:
+            self._lost.pop(path, None)
             shipment = self._shipment(path)
             try:
                 # What cannot be read holds up nothing else; it is tried again in the next round.
@@ -174,7 +178,7 @@ class _Route(threading.Thread):
         try:
             return shipment.step()
         except FencedError as error:
-            self._lost.add(shipment.journal)
+            self._lost[shipment.journal] = time.monotonic() + LOST_SECONDS
             log.error("journal %s is forwarded by %s now: leaving it", shipment.journal.name, error)
             return False
 
@@ -186,7 +190,8 @@ class _Route(threading.Thread):
 
     def _orphans(self) -> list[Path]:
         """The journals whose writers are gone."""
-        others = [path for path in self._journals() if path != self._own and path not in self._lost]
+        now = time.monotonic()
+        others = [path for path in self._journals() if path != self._own and now >= self._lost.get(path, 0)]
         return [path for path in others if not self._is_kept(path) and not JournalReader(path).live]
 
     def _is_kept(self, journal: Path) -> bool:
