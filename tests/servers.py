@@ -90,6 +90,7 @@ class Server:
     settings: dict[str, str] = field(default_factory=dict)
     workers_wanted: int = 1
     command: Command = "pixelcore"
+    app: str = "pixelcore.app:app"
     port: int = field(default_factory=free_port)
     flags: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
@@ -112,7 +113,7 @@ class Server:
         if self.command == "pixelcore":
             arguments = ["pixelcore", "serve", "--bind", f"127.0.0.1:{self.port}"]
         else:
-            arguments = ["granian", "pixelcore.app:app", "--port", str(self.port)]
+            arguments = ["granian", self.app, "--port", str(self.port)]
         with self._log.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *arguments, "--workers", str(self.workers_wanted), *self.flags],

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from . import eager
 from .errors import SettingsError
 
 if TYPE_CHECKING:
@@ -90,15 +92,22 @@ class App:
             raise SystemExit(f"pixelcore: {error}") from None
         self.roots = (ROOT, RUDDERSTACK_ROOT) if "rudderstack" in chosen.compat else (ROOT,)
         self.paths = pixel_paths(self.roots)
+        if not eager.install(loop, self.__rsgi__, self.answer):
+            log.info("requests go through the event loop, which takes no other in its place")
 
     def __rsgi_del__(self, _loop: asyncio.AbstractEventLoop) -> None:
         self.worker.stop()
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
-        try:
-            respond = protocol.response_bytes
-        except AttributeError:
-            return protocol.close(403)  # a WebSocket, which plain granian takes unless told otherwise
+        """What comes through the event loop: WebSockets, and every request where `eager` could not be installed."""
+        if not hasattr(protocol, "response_bytes"):
+            protocol.close(403)  # a WebSocket, which plain granian takes unless told otherwise
+        elif self.answer(scope, protocol) and self.worker.durable is not None:
+            # Until it is answered; Granian answers 500 for a coroutine that has ended.
+            await self.worker.durable.next_flush()
+
+    def answer(self, scope: Scope, protocol: HTTPProtocol) -> bool:
+        """Answer a request, or see that it is answered when its line is flushed: True for that."""
         path = scope.path
         kind = self.paths.get(path)
         if kind is None:
@@ -107,7 +116,7 @@ class App:
             kind = path[len(ROOT) :]  # all roots are as long
         if scope.method != "GET":
             return self.answer_method(scope.method, protocol)
-        answer, worker = GIF_HEADERS, self.worker
+        worker, outcome = self.worker, None
         try:
             headers = scope.headers  # each access makes a copy
             header = headers.get
@@ -129,17 +138,26 @@ class App:
                 headers.get_all("forwarded") if worker.asks_proxies else None,
             )
             if worker.durable is not None:
-                await worker.durable.wait()
-            if worker.debug_header:
-                answer = [*GIF_HEADERS, ("x-pixelcore", outcome or "accepted")]
+                worker.durable.then(partial(self.answer_pixel, protocol, outcome))
+                return True
         except Exception as error:  # noqa: BLE001
-            # A broken image helps nobody: what went wrong is counted, logged and told by /readyz.
-            worker.failed(error)
-            if worker.debug_header:
-                answer = [*GIF_HEADERS, ("x-pixelcore", "lost")]
-        return respond(200, answer, GIF)
+            return self.answer_pixel(protocol, outcome, error)
+        if worker.debug_header:
+            return self.answer_pixel(protocol, outcome, None)
+        protocol.response_bytes(200, GIF_HEADERS, GIF)
+        return False
 
-    def answer_method(self, method: str, protocol: HTTPProtocol) -> None:
+    def answer_pixel(self, protocol: HTTPProtocol, outcome: str | None, error: Exception | None) -> bool:
+        """The GIF, whatever became of the request: ``outcome`` is why it was rejected, ``error`` why nothing is kept of it."""
+        if error is not None:
+            # A broken image helps nobody: what went wrong is counted, logged and told by /readyz.
+            self.worker.failed(error)
+            outcome = "lost"
+        headers = [*GIF_HEADERS, ("x-pixelcore", outcome or "accepted")] if self.worker.debug_header else GIF_HEADERS
+        protocol.response_bytes(200, headers, GIF)
+        return False
+
+    def answer_method(self, method: str, protocol: HTTPProtocol) -> bool:
         """Everything but GET on a pixel path."""
         if method == "HEAD":
             protocol.response_bytes(200, GIF_HEADERS, GIF)
@@ -147,8 +165,9 @@ class App:
             protocol.response_empty(204, PREFLIGHT_HEADERS)
         else:
             protocol.response_str(405, [*TEXT_HEADERS, ALLOW], "GET, HEAD or OPTIONS, please\n")
+        return False
 
-    def answer_other(self, scope: Scope, protocol: HTTPProtocol, path: str) -> None:
+    def answer_other(self, scope: Scope, protocol: HTTPProtocol, path: str) -> bool:
         """Paths that are no pixel's."""
         status, text = 404, "not found\n"
         if scope.method in ("GET", "HEAD"):
@@ -158,7 +177,8 @@ class App:
                 status, text = self.worker.readiness()
             elif path == "/robots.txt":
                 status, text = 200, "User-agent: *\nDisallow: /\n"
-        return protocol.response_str(status, TEXT_HEADERS, text)
+        protocol.response_str(status, TEXT_HEADERS, text)
+        return False
 
 
 app = App()

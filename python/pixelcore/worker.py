@@ -11,6 +11,7 @@ import signal
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 
 from . import counters
 from . import log as logging_setup
@@ -188,16 +189,25 @@ class GroupCommit:
     def __init__(self, collector: Collector, loop: asyncio.AbstractEventLoop) -> None:
         self._committer = Committer(collector)
         self._loop = loop
-        self._groups: dict[int, _Group] = {}
+        self._lock = threading.Lock()
+        self._groups: dict[int, list[Callable[[Exception | None], object]]] = {}
         loop.add_reader(self._committer.fileno(), self._take)
 
-    def wait(self) -> asyncio.Future[None]:
-        """What is done when a flush that begins after this call is. Raises `JournalError` when it fails."""
-        number = self._committer.ticket()
-        group = self._groups.get(number)
-        if group is None:
-            group = self._groups[number] = _Group(loop=self._loop)
-        return group
+    def then(self, done: Callable[[Exception | None], object]) -> None:
+        """Call ``done`` in the loop's thread when a flush that begins after this call has ended, with the error if it failed."""
+        with self._lock:  # or the flush could be taken before its group is there
+            self._groups.setdefault(self._committer.ticket(), []).append(done)
+
+    def next_flush(self) -> asyncio.Future[None]:
+        """What is done when a flush that begins after this call has ended, however it did."""
+        future = self._loop.create_future()
+
+        def done(_: Exception | None) -> None:
+            if not future.done():  # it may be cancelled
+                future.set_result(None)
+
+        self.then(done)
+        return future
 
     def stop(self) -> None:
         """Flush for those who still wait."""
@@ -206,19 +216,10 @@ class GroupCommit:
         self._take()
 
     def _take(self) -> None:
-        for number, seconds, error in self._committer.take():
-            group = self._groups.pop(number)
+        with self._lock:
+            ended = [(self._groups.pop(number), seconds, error) for number, seconds, error in self._committer.take()]
+        for group, seconds, error in ended:
             if error is None:
                 counters.observe("fsync_seconds", seconds)
-                group.set_result(None)
-            else:
-                group.set_exception(error)
-                group.exception()  # nobody need be there any more to hear of it
-
-
-class _Group(asyncio.Future[None]):
-    """Those who wait for one flush."""
-
-    def cancel(self, msg: object = None) -> bool:  # noqa: ARG002
-        """Refuse: one that gives up must not take the others with it."""
-        return False
+            for done in group:
+                done(error)
