@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use crate::address::{IpPolicy, TrustedProxies};
 use crate::counters::{self, Counters, Outcome};
-use crate::event::{self, Options, Repairs, Request};
+use crate::event::{self, Repairs, Request};
 use crate::journal::{Error, Journal};
 use crate::keys::Keys;
+use crate::options::Options;
 use crate::reason::Reason;
 use crate::replay::Record;
 

@@ -5,52 +5,20 @@ use std::borrow::Cow;
 use uuid::Uuid;
 
 use crate::client::{Client, client};
-use crate::compat::{self, Compat, Member};
+use crate::compat::{self, Member};
 use crate::form::Raw;
+use crate::options::{Limits, Options};
 use crate::parameters::{CAMPAIGN, Parameters, Trimmed};
 use crate::reason::Reason;
 use crate::time::UnixMillis;
 use crate::tree::{self, Root};
 use crate::{json, text};
 
-/// What a query may cost.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Bytes of the query.
-    pub query_bytes: usize,
-    /// Sequences between `&` that are not empty.
-    pub parameters: usize,
-    /// Segments of a dotted path.
-    pub depth: usize,
-}
-
-impl Default for Limits {
-    /// Those of the contract.
-    fn default() -> Self {
-        Self { query_bytes: 8192, parameters: 256, depth: 32 }
-    }
-}
-
 /// What was mended in an event rather than believed; `context.repaired` has it as it was sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Repairs {
     /// An implausible `ts`.
     pub ts: bool,
-}
-
-/// How requests are read.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
-    /// What a query may cost.
-    pub limits: Limits,
-    /// Whether values that are JSON literals become such.
-    pub typed_values: bool,
-    /// Whether `Sec-GPC: 1` leaves out who it was: ip, userAgent, userId, anonymousId and traits.
-    pub respect_gpc: bool,
-    /// Whether requests of [automated](Client::automated) clients are rejected.
-    pub reject_automated: bool,
-    /// Whose pixel URLs are understood beside the native ones.
-    pub compat: Compat,
 }
 
 /// What a request brings beside its query: the peer and the values of its headers.

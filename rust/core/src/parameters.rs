@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use crate::event::Limits;
 use crate::form::{self, Raw};
+use crate::options::Limits;
 use crate::reason::Reason;
 use crate::text;
 use crate::tree::{self, Path, Root, Tree};
