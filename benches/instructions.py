@@ -28,8 +28,6 @@ FEW, MANY = 200, 1200
 FEW_LONG, MANY_LONG = 2, 10
 WORST: Final = 4.0
 """How many times the email's instructions a byte each of the adversarial queries may cost."""
-SHORT_OF_IT: Final = {"distinct deep paths": 5.5}
-"""What does not reach that, and what it is held to instead: 3,600 nodes, each of one byte of name."""
 SAME_COMPILER, OTHER_COMPILER = 1.02, 1.25
 """How much more than recorded is allowed."""
 
@@ -79,9 +77,9 @@ def ratios(program: Path, email: int) -> dict[str, float]:
 def too_costly(found: dict[str, float]) -> list[str]:
     """A line for each adversarial query that costs more than it may."""
     return [
-        f"{name}: {ratio:.2f} times the email's instructions a byte, allowed {SHORT_OF_IT.get(name, WORST)}"
+        f"{name}: {ratio:.2f} times the email's instructions a byte, allowed {WORST}"
         for name, ratio in found.items()
-        if ratio > SHORT_OF_IT.get(name, WORST)
+        if ratio > WORST
     ]
 
 
@@ -110,8 +108,7 @@ def main() -> int:
     for name, count_now in counted.items():
         print(f"{name:10}{count_now:10,} instructions an event{count_now / record['instructions'][name] - 1:+8.1%}")
     for name, ratio in found.items():
-        short = f", short of {WORST}" if ratio > WORST else ""
-        print(f"{name:28}{ratio:6.2f} times the email's instructions a byte{short}")
+        print(f"{name:28}{ratio:6.2f} times the email's instructions a byte")
     errors = compare(counted, record["instructions"], allowed) + too_costly(found)
     print("\n".join(errors), file=sys.stderr)
     return 1 if errors else 0

@@ -8,7 +8,8 @@ use std::hint::black_box;
 use std::process::ExitCode;
 
 use pixelcore::compat::Compat;
-use pixelcore::event::{Limits, Options, Request, write};
+use pixelcore::event::{Request, write};
+use pixelcore::options::{Limits, Options};
 use pixelcore::reason::Reason;
 use pixelcore::time::UnixMillis;
 

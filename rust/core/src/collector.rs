@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use crate::address::{IpPolicy, TrustedProxies};
 use crate::counters::{self, Counters, Outcome};
-use crate::event::{self, Options, Repairs, Request};
+use crate::event::{self, Repairs, Request};
 use crate::journal::{Error, Journal};
 use crate::keys::Keys;
+use crate::options::Options;
 use crate::reason::Reason;
 use crate::replay::Record;
 
@@ -115,7 +116,7 @@ impl Collector {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         event::write(line, kind, query, request, &self.options, |wk| match &*keys {
             None => Ok(""),
-            Some(keys) => keys.judge(wk, request.origin, request.referer, self.clock()),
+            Some(keys) => keys.judge(ascii(wk), request.origin, request.referer, self.clock()),
         })
     }
 
@@ -128,7 +129,7 @@ impl Collector {
             let request = Request { ip: ip.as_ref().and_then(|ip| ip.as_deref()), ..*request };
             event::write(line, kind, query, &request, &self.options, |wk| match &*keys {
                 None => Ok(""),
-                Some(keys) => keys.judge_again(wk, request.origin, request.referer),
+                Some(keys) => keys.judge_again(ascii(wk), request.origin, request.referer),
             })
         })
     }
@@ -174,4 +175,9 @@ impl Collector {
     fn clock(&self) -> Duration {
         self.started.elapsed()
     }
+}
+
+/// A key that [`event::write`] hands over. Only where there are keys to look it up in it has to be a text.
+fn ascii(wk: &[u8]) -> &str {
+    str::from_utf8(wk).unwrap_or_default()
 }

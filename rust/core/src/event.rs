@@ -5,52 +5,20 @@ use std::borrow::Cow;
 use uuid::Uuid;
 
 use crate::client::{Client, client};
-use crate::compat::{self, Compat, Member};
-use crate::form::Raw;
+use crate::compat::{self, Member};
+use crate::form::{self, Raw};
+use crate::options::{Limits, Options};
 use crate::parameters::{CAMPAIGN, Parameters, Trimmed};
 use crate::reason::Reason;
 use crate::time::UnixMillis;
 use crate::tree::{self, Root};
 use crate::{json, text};
 
-/// What a query may cost.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Bytes of the query.
-    pub query_bytes: usize,
-    /// Sequences between `&` that are not empty.
-    pub parameters: usize,
-    /// Segments of a dotted path.
-    pub depth: usize,
-}
-
-impl Default for Limits {
-    /// Those of the contract.
-    fn default() -> Self {
-        Self { query_bytes: 8192, parameters: 256, depth: 32 }
-    }
-}
-
 /// What was mended in an event rather than believed; `context.repaired` has it as it was sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Repairs {
     /// An implausible `ts`.
     pub ts: bool,
-}
-
-/// How requests are read.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
-    /// What a query may cost.
-    pub limits: Limits,
-    /// Whether values that are JSON literals become such.
-    pub typed_values: bool,
-    /// Whether `Sec-GPC: 1` leaves out who it was: ip, userAgent, userId, anonymousId and traits.
-    pub respect_gpc: bool,
-    /// Whether requests of [automated](Client::automated) clients are rejected.
-    pub reject_automated: bool,
-    /// Whose pixel URLs are understood beside the native ones.
-    pub compat: Compat,
 }
 
 /// What a request brings beside its query: the peer and the values of its headers.
@@ -87,25 +55,35 @@ impl Request<'_> {
     }
 }
 
-fn key(wk: &[u8]) -> Option<&str> {
-    let is_key = wk.len() <= 64 && wk.iter().all(|&b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-    std::str::from_utf8(wk).ok().filter(|_| is_key)
+fn is_key(wk: &[u8]) -> bool {
+    wk.len() <= 64 && wk.iter().all(|&byte| IN_KEYS[usize::from(byte)])
 }
+
+/// The bytes that a key may have.
+const IN_KEYS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 0x80_u8 {
+        table[byte as usize] = byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        byte += 1;
+    }
+    table
+};
 
 /// Appends the event of a request, one JSON object. Appends nothing when it is rejected.
 ///
-/// `judge` says whose key it is, or why it may not be used; an empty id is left out of the event.
+/// `judge` says whose key it is, which is ASCII, or why it may not be used; an empty id is left out of the event.
 pub fn write<'k>(
     out: &mut Vec<u8>,
     kind: &str,
     query: &[u8],
     request: &Request<'_>,
     options: &Options,
-    judge: impl FnOnce(&str) -> Result<&'k str, Reason>,
+    judge: impl FnOnce(&[u8]) -> Result<&'k str, Reason>,
 ) -> Result<Repairs, Reason> {
     let (head, name): (&[u8], &[u8]) = match kind {
-        "track" => (b"{\"type\":\"track\",", b"\"event\":"),
-        "page" => (b"{\"type\":\"page\",", b"\"name\":"),
+        "track" => (b"{\"type\":\"track\",", b"\"event\":\""),
+        "page" => (b"{\"type\":\"page\",", b"\"name\":\""),
         "identify" => (b"{\"type\":\"identify\",", b""),
         "group" => (b"{\"type\":\"group\",", b""),
         _ => return Err(Reason::UnknownType),
@@ -119,12 +97,15 @@ pub fn write<'k>(
         None => (query, options.limits.parameters),
     };
     tree::with(|tree| {
-        let found = Parameters::read(query, tree, &Limits { parameters, ..options.limits })?;
+        let mut found = Parameters::default();
+        found.read(query, tree, &Limits { parameters, ..options.limits })?;
         if found.wk.is_empty() {
             return Err(Reason::MissingKey);
         }
-        let Some(wk) = key(&found.wk) else { return Err(Reason::MalformedKey) };
-        let pipeline = judge(wk)?;
+        if !is_key(&found.wk) {
+            return Err(Reason::MalformedKey);
+        }
+        let pipeline = judge(&found.wk)?;
         if kind == "track" && found.e.bytes.is_empty() {
             return Err(Reason::MissingEvent);
         }
@@ -140,28 +121,28 @@ pub fn write<'k>(
         // Every member ends with a comma, since the context follows, which ends with the library.
         out.extend_from_slice(head);
         if !name.is_empty() {
-            raw_member(out, name, found.e);
+            raw_member(out, name, query, found.e);
         }
         if found.mid.is_empty() {
             let mut buffer = Uuid::encode_buffer();
             let id = request.received_at.uuid().hyphenated().encode_lower(&mut buffer);
-            plain_member(out, b"\"messageId\":", id.as_bytes());
+            plain_member(out, b"\"messageId\":\"", id.as_bytes());
         } else {
-            trimmed_member(out, b"\"messageId\":", &found.mid);
+            trimmed_member(out, b"\"messageId\":\"", query, &found.mid);
         }
         let received_at = request.received_at.iso();
         let timestamp = UnixMillis::of_ts(&found.ts.decode(), request.received_at);
-        plain_member(out, b"\"timestamp\":", &timestamp.map_or(received_at, UnixMillis::iso));
-        plain_member(out, b"\"receivedAt\":", &received_at);
-        plain_member(out, b"\"pipelineKey\":", wk.as_bytes());
+        plain_member(out, b"\"timestamp\":\"", &timestamp.map_or(received_at, UnixMillis::iso));
+        plain_member(out, b"\"receivedAt\":\"", &received_at);
+        plain_member(out, b"\"pipelineKey\":\"", &found.wk);
         if !pipeline.is_empty() {
-            plain_member(out, b"\"pipelineId\":", pipeline.as_bytes());
+            plain_member(out, b"\"pipelineId\":\"", pipeline.as_bytes());
         }
         if !private {
-            trimmed_member(out, b"\"userId\":", &found.uid);
-            trimmed_member(out, b"\"anonymousId\":", &found.aid);
+            trimmed_member(out, b"\"userId\":\"", query, &found.uid);
+            trimmed_member(out, b"\"anonymousId\":\"", query, &found.aid);
         }
-        trimmed_member(out, b"\"groupId\":", &found.gid);
+        trimmed_member(out, b"\"groupId\":\"", query, &found.gid);
         for (root, name) in [(Root::Properties, &b"\"properties\":"[..]), (Root::Traits, b"\"traits\":")] {
             let sent = foreign.as_ref().and_then(|foreign| foreign.object(root));
             if !(tree.is_empty(root) && sent.is_none() || private && root == Root::Traits) {
@@ -194,13 +175,13 @@ pub fn write_rejection(
     options: &Options,
 ) {
     out.push(b'{');
-    plain_member(out, b"\"reason\":", reason.as_str().as_bytes());
+    plain_member(out, b"\"reason\":\"", reason.as_str().as_bytes());
     out.extend_from_slice(b"\"type\":");
     json::string(out, kind.as_bytes());
     out.extend_from_slice(b",\"query\":");
     json::string(out, String::from_utf8_lossy(query).as_bytes());
     out.push(b',');
-    plain_member(out, b"\"receivedAt\":", &request.received_at.iso());
+    plain_member(out, b"\"receivedAt\":\"", &request.received_at.iso());
     context(out, request, request.is_private(options), request.client(), &[], Raw::default(), &[]);
     out.push(b'}');
 }
@@ -218,18 +199,18 @@ fn context(
     let is_ours = |name| !sent.iter().any(|(other, _)| other == name);
     out.extend_from_slice(b"\"context\":{");
     if !private {
-        header(out, b"\"ip\":", request.ip);
-        header(out, b"\"userAgent\":", request.user_agent.filter(|_| is_ours("userAgent")));
+        header(out, b"\"ip\":\"", request.ip);
+        header(out, b"\"userAgent\":\"", request.user_agent.filter(|_| is_ours("userAgent")));
     }
-    header(out, b"\"locale\":", request.locale.filter(|_| is_ours("locale")).map(text::first_language));
+    header(out, b"\"locale\":\"", request.locale.filter(|_| is_ours("locale")).map(text::first_language));
     if request.referer.is_some_and(|url| !url.is_empty()) && is_ours("page") {
         out.extend_from_slice(b"\"page\":{");
-        header(out, b"\"url\":", request.referer);
+        header(out, b"\"url\":\"", request.referer);
         close(out);
     }
     if campaign.iter().any(|text| !text.bytes.is_empty()) && is_ours("campaign") {
         out.extend_from_slice(b"\"campaign\":{");
-        CAMPAIGN.iter().zip(campaign).for_each(|((_, name), text)| raw_member(out, name, *text));
+        CAMPAIGN.iter().zip(campaign).for_each(|((_, name), text)| raw_member(out, name, text.bytes, *text));
         close(out);
     }
     let (gpc, dnt) = (request.gpc == Some("1"), request.dnt == Some("1"));
@@ -241,13 +222,13 @@ fn context(
     }
     if let Some(client) = client {
         out.extend_from_slice(b"\"client\":{");
-        plain_member(out, b"\"name\":", client.name.as_bytes());
+        plain_member(out, b"\"name\":\"", client.name.as_bytes());
         out.extend_from_slice(if client.automated { b"\"automated\":true," } else { b"\"automated\":false," });
         close(out);
     }
     if !repaired_ts.bytes.is_empty() {
         out.extend_from_slice(b"\"repaired\":{");
-        raw_member(out, b"\"ts\":", repaired_ts);
+        raw_member(out, b"\"ts\":\"", repaired_ts.bytes, repaired_ts);
         close(out);
     }
     for (name, value) in sent {
@@ -266,41 +247,53 @@ fn context(
 
 const LIBRARY: &str = concat!(r#""library":{"name":"pixelcore","version":""#, env!("CARGO_PKG_VERSION"), "\"}");
 
-/// Appends a member, `"name":` and its text, unless the text is empty: what was not sent is absent.
-fn header(out: &mut Vec<u8>, name: &[u8], value: Option<&str>) {
+/// Appends a member, `"name":"` and its text, unless the text is empty: what was not sent is absent.
+///
+/// A name whose length is known is a few moves, not a call of `memcpy`.
+fn header<const N: usize>(out: &mut Vec<u8>, name: &[u8; N], value: Option<&str>) {
     if let Some(text) = value.filter(|text| !text.is_empty()) {
         out.extend_from_slice(name);
-        json::string(out, text.as_bytes());
-        out.push(b',');
+        json::text(out, text.as_bytes());
+        out.extend_from_slice(b"\",");
     }
 }
 
-fn raw_member(out: &mut Vec<u8>, name: &[u8], text: Raw<'_>) {
+/// `query` is what the text is a part of: what is behind it makes copying it cheaper.
+fn raw_member(out: &mut Vec<u8>, name: &[u8], query: &[u8], text: Raw<'_>) {
     if !text.bytes.is_empty() {
         out.extend_from_slice(name);
-        json::form_string(out, text);
-        out.push(b',');
+        json::form_text(out, behind(query, text.bytes), text.bytes.len(), text.plain);
+        out.extend_from_slice(b"\",");
     }
 }
 
-fn trimmed_member(out: &mut Vec<u8>, name: &[u8], text: &Trimmed<'_>) {
+#[inline]
+fn trimmed_member<const N: usize>(out: &mut Vec<u8>, name: &[u8; N], query: &[u8], text: &Trimmed<'_>) {
     match text {
         Cow::Borrowed([]) => {}
-        Cow::Borrowed(plain) => plain_member(out, name, plain),
+        Cow::Borrowed(plain) => {
+            out.extend_from_slice(name);
+            form::copy(out, behind(query, plain), plain.len());
+            out.extend_from_slice(b"\",");
+        }
         Cow::Owned(text) if text.is_empty() => {}
         Cow::Owned(text) => {
             out.extend_from_slice(name);
-            json::string(out, text);
-            out.push(b',');
+            json::text(out, text);
+            out.extend_from_slice(b"\",");
         }
     }
 }
 
+/// What of a query begins with a part of it.
+fn behind<'q>(query: &'q [u8], part: &[u8]) -> &'q [u8] {
+    &query[part.as_ptr().addr() - query.as_ptr().addr()..]
+}
+
 /// Appends a member whose text has nothing to escape.
 #[inline]
-fn plain_member(out: &mut Vec<u8>, name: &[u8], text: &[u8]) {
+fn plain_member<const N: usize>(out: &mut Vec<u8>, name: &[u8; N], text: &[u8]) {
     out.extend_from_slice(name);
-    out.push(b'"');
     out.extend_from_slice(text);
     out.extend_from_slice(b"\",");
 }

@@ -23,14 +23,20 @@ impl<'q> Raw<'q> {
 
     /// Decodes `+` and percent escapes; borrows where there is nothing to decode. The bytes are UTF-8, since what is
     /// not becomes U+FFFD.
+    #[inline]
     #[must_use]
     pub fn decode(self) -> Cow<'q, [u8]> {
         if self.plain {
             return Cow::Borrowed(self.bytes);
         }
+        Cow::Owned(self.decoded())
+    }
+
+    #[inline(never)]
+    fn decoded(self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.bytes.len());
         self.decode_into(&mut bytes);
-        Cow::Owned(bytes)
+        bytes
     }
 
     /// Appends what [`decode`](Self::decode) returns.
@@ -39,10 +45,9 @@ impl<'q> Raw<'q> {
         let mut rest = self.bytes;
         let mut seen = 0;
         while !rest.is_empty() {
-            let plain = rest.iter().position(|&byte| !PLAIN[usize::from(byte)]).unwrap_or(rest.len());
-            out.extend_from_slice(&rest[..plain]);
-            rest = &rest[plain..];
-            if !rest.is_empty() {
+            if PLAIN[usize::from(rest[0])] {
+                rest = &rest[copy_plain(out, rest, rest.len())..];
+            } else {
                 let (byte, length) = decode_byte(rest);
                 out.push(byte);
                 seen |= byte;
@@ -68,14 +73,16 @@ pub fn repair(out: &mut Vec<u8>, begin: usize) {
 pub struct Pairs<'q> {
     query: &'q [u8],
     at: usize,
-    /// Of the block that `at` is in.
+    /// Where the block begins that `marks` are of, and the bits of it that are not before `at`.
+    block: usize,
+    left: u64,
     marks: Marks,
 }
 
 /// Splits a query on `&`, and every sequence that is not empty on its first `=`.
 #[must_use]
 pub fn pairs(query: &[u8]) -> Pairs<'_> {
-    Pairs { query, at: 0, marks: Marks::of_block(query, 0) }
+    Pairs { query, at: 0, block: 0, left: u64::MAX, marks: Marks::of_block(query, 0) }
 }
 
 impl<'q> Iterator for Pairs<'q> {
@@ -83,48 +90,41 @@ impl<'q> Iterator for Pairs<'q> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        while *self.query.get(self.at)? == b'&' {
-            self.advance(1);
-        }
-        let name = self.until(|marks| marks.ands | marks.equals);
-        if self.query.get(self.at) == Some(&b'=') {
-            self.advance(1);
-        }
-        // Without a `=` this is where the `&` or the end is, and empty.
-        Some((name, self.until(|marks| marks.ands)))
+        let (name, has_value) = loop {
+            if self.at >= self.query.len() {
+                return None;
+            }
+            let (name, equals) = self.until(|marks| marks.ands | marks.equals);
+            if equals || !name.bytes.is_empty() {
+                break (name, equals);
+            }
+        };
+        let nothing = Raw { bytes: &name.bytes[name.bytes.len()..], plain: true };
+        Some((name, if has_value { self.until(|marks| marks.ands).0 } else { nothing }))
     }
 }
 
 impl<'q> Pairs<'q> {
-    /// Takes the bytes before the next mark of a kind.
+    /// Takes the bytes before the next mark of a kind, and the mark itself; returns whether that is `=`.
     #[inline]
-    fn until(&mut self, kind: impl Fn(&Marks) -> u64) -> Raw<'q> {
+    fn until(&mut self, kind: impl Fn(&Marks) -> u64) -> (Raw<'q>, bool) {
         let start = self.at;
         let mut odd = 0;
-        loop {
-            let passed = self.at % BLOCK;
-            let stops = kind(&self.marks) >> passed;
-            let length = stops.trailing_zeros() as usize;
-            if stops != 0 {
-                odd |= (self.marks.odd >> passed) & ((1 << length) - 1);
-                self.at += length;
-                break;
-            }
-            odd |= self.marks.odd >> passed;
-            self.advance(BLOCK - passed);
-            if self.at >= self.query.len() {
-                break;
-            }
+        let mut stops = kind(&self.marks) & self.left;
+        while stops == 0 {
+            odd |= self.marks.odd & self.left;
+            self.block += BLOCK;
+            self.marks = Marks::of_block(self.query, self.block);
+            self.left = u64::MAX;
+            stops = kind(&self.marks);
         }
-        Raw { bytes: self.query.get(start..self.at).unwrap_or_default(), plain: odd == 0 }
-    }
-
-    #[inline]
-    fn advance(&mut self, bytes: usize) {
-        self.at += bytes;
-        if self.at.is_multiple_of(BLOCK) {
-            self.marks = Marks::of_block(self.query, self.at);
-        }
+        let end = self.block + stops.trailing_zeros() as usize;
+        let up_to_it = stops ^ (stops - 1);
+        let taken = self.left & up_to_it;
+        self.left = !up_to_it;
+        self.at = end + 1;
+        let plain = (odd | self.marks.odd & taken) == 0;
+        (Raw { bytes: &self.query[start..end], plain }, self.marks.equals & taken != 0)
     }
 }
 
@@ -146,9 +146,21 @@ impl Marks {
         if let Some(block) = rest.first_chunk::<BLOCK>() {
             return Self::new(block);
         }
-        let mut padded = [b'&'; BLOCK];
-        padded[..rest.len()].copy_from_slice(rest);
-        Self::new(&padded)
+        let behind = u64::MAX << rest.len();
+        // Mostly there are bytes enough before the last ones, whose marks are those of a whole block, moved.
+        let Self { ands, equals, odd } = match query.last_chunk::<BLOCK>() {
+            Some(block) if !rest.is_empty() => Self::new(block).moved(BLOCK - rest.len()),
+            _ => {
+                let mut padded = [b'&'; BLOCK];
+                padded[..rest.len()].copy_from_slice(rest);
+                Self::new(&padded)
+            }
+        };
+        Self { ands: ands | behind, equals, odd }
+    }
+
+    fn moved(self, by: usize) -> Self {
+        Self { ands: self.ands >> by, equals: self.equals >> by, odd: self.odd >> by }
     }
 
     #[inline]
@@ -157,16 +169,52 @@ impl Marks {
         let (vectors, _) = block.as_chunks::<16>();
         for (i, vector) in vectors.iter().enumerate() {
             let vector = u8x16::from(*vector);
-            let is = |byte| vector.simd_eq(u8x16::splat(byte));
-            let control = vector.simd_lt(u8x16::splat(0x20));
-            let not_ascii = vector.simd_ge(u8x16::splat(0x80));
-            let odd = is(b'%') | is(b'+') | is(b'"') | is(b'\\') | control | not_ascii;
-            marks.ands |= u64::from(is(b'&').to_bitmask()) << (16 * i);
-            marks.equals |= u64::from(is(b'=').to_bitmask()) << (16 * i);
-            marks.odd |= u64::from(odd.to_bitmask()) << (16 * i);
+            marks.ands |= u64::from(vector.simd_eq(u8x16::splat(b'&')).to_bitmask()) << (16 * i);
+            marks.equals |= u64::from(vector.simd_eq(u8x16::splat(b'=')).to_bitmask()) << (16 * i);
+            marks.odd |= u64::from(odd(vector)) << (16 * i);
         }
         marks
     }
+}
+
+/// The bits of the bytes that are not [`PLAIN`].
+#[inline]
+fn odd(vector: u8x16) -> u32 {
+    let is = |byte| vector.simd_eq(u8x16::splat(byte));
+    // Moved down by 0x20 the control characters come after all others of ASCII.
+    let not_text = (vector - u8x16::splat(0x20)).simd_ge(u8x16::splat(0x60));
+    (is(b'%') | is(b'+') | is(b'"') | is(b'\\') | not_text).to_bitmask()
+}
+
+/// A copy of so many bytes whose end is cut off again costs less than one of any length.
+const SHORT: usize = 16;
+
+/// Appends the first `length` bytes of a text, behind which it may go on.
+#[inline]
+pub fn copy(out: &mut Vec<u8>, from: &[u8], length: usize) {
+    match from.first_chunk::<SHORT>() {
+        Some(chunk) if length <= SHORT => {
+            // By way of a number, or the compiler makes one copy of both, with a length to look up.
+            out.extend_from_slice(&u128::from_ne_bytes(*chunk).to_ne_bytes());
+            out.truncate(out.len() - SHORT + length);
+        }
+        _ => out.extend_from_slice(&from[..length]),
+    }
+}
+
+/// Appends plain bytes that the first `length` bytes of a text begin with, and returns how many.
+#[inline]
+pub fn copy_plain(out: &mut Vec<u8>, from: &[u8], length: usize) -> usize {
+    if let Some(chunk) = from.first_chunk::<SHORT>() {
+        let plain = length.min((odd(u8x16::from(*chunk)) | 1 << SHORT).trailing_zeros() as usize);
+        out.extend_from_slice(chunk);
+        out.truncate(out.len() - SHORT + plain);
+        return plain;
+    }
+    let from = &from[..length];
+    let plain = from.iter().position(|&byte| !PLAIN[usize::from(byte)]).unwrap_or(length);
+    out.extend_from_slice(&from[..plain]);
+    plain
 }
 
 /// The first decoded byte, and how many bytes stand for it. An escape that is none stays as it is.

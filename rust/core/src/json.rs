@@ -2,34 +2,45 @@
 
 use wide::u8x16;
 
-use crate::form::{self, Raw};
+use crate::form;
 
 /// Appends UTF-8 as a JSON string.
 #[inline]
-pub fn string(out: &mut Vec<u8>, text: &[u8]) {
+pub fn string(out: &mut Vec<u8>, utf8: &[u8]) {
     out.push(b'"');
-    if needs_no_escape(text) {
-        out.extend_from_slice(text);
+    text(out, utf8);
+    out.push(b'"');
+}
+
+/// Appends UTF-8 as a JSON string without its quotes.
+#[inline]
+pub fn text(out: &mut Vec<u8>, utf8: &[u8]) {
+    if needs_no_escape(utf8) {
+        out.extend_from_slice(utf8);
     } else {
-        escaped(out, text);
+        escaped(out, utf8);
     }
-    out.push(b'"');
 }
 
 #[inline]
 fn needs_no_escape(text: &[u8]) -> bool {
-    let (blocks, rest) = text.as_chunks::<16>();
-    let plain = |block: &[u8; 16]| {
-        let block = u8x16::from(*block);
+    let needs = |block: [u8; 16]| {
+        let block = u8x16::from(block);
         let is = |byte| block.simd_eq(u8x16::splat(byte));
-        (block.simd_lt(u8x16::splat(0x20)) | is(b'"') | is(b'\\')).to_bitmask() == 0
+        block.min(u8x16::splat(0x1F)).simd_eq(block) | is(b'"') | is(b'\\')
     };
-    // The last block may overlap with the one before.
-    let rest_is_plain = match text.last_chunk::<16>() {
-        Some(last) => plain(last),
-        None => rest.iter().all(|&byte| ESCAPES[usize::from(byte)] == 0),
-    };
-    blocks.iter().all(plain) && rest_is_plain
+    // The last block may overlap with the one before, and so may the halves of a shorter text.
+    if let Some(last) = text.last_chunk::<16>() {
+        let (blocks, _) = text.as_chunks::<16>();
+        return blocks.iter().fold(needs(*last), |found, block| found | needs(*block)).to_bitmask() == 0;
+    }
+    if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+        let mut block = [0; 16];
+        block[..8].copy_from_slice(first);
+        block[8..].copy_from_slice(last);
+        return needs(block).to_bitmask() == 0;
+    }
+    text.iter().all(|&byte| ESCAPES[usize::from(byte)] == 0)
 }
 
 fn escaped(out: &mut Vec<u8>, text: &[u8]) {
@@ -44,38 +55,36 @@ fn escaped(out: &mut Vec<u8>, text: &[u8]) {
     out.extend_from_slice(&text[copied..]);
 }
 
-/// Appends a form-encoded value as a JSON string, without a copy in between.
+/// Appends a form-encoded value as a JSON string without its quotes, and without a copy in between. The value is the
+/// first `length` bytes of `from`, [plain](form::Raw::plain) or not; more text behind it makes copying cheaper.
 #[inline]
-pub fn form_string(out: &mut Vec<u8>, raw: Raw<'_>) {
-    out.push(b'"');
-    if raw.plain {
-        out.extend_from_slice(raw.bytes);
+pub fn form_text(out: &mut Vec<u8>, from: &[u8], length: usize, plain: bool) {
+    if plain {
+        form::copy(out, from, length);
     } else {
-        decoded(out, raw.bytes);
+        decoded(out, from, length);
     }
-    out.push(b'"');
 }
 
-fn decoded(out: &mut Vec<u8>, raw: &[u8]) {
-    let mut rest = raw;
+fn decoded(out: &mut Vec<u8>, mut rest: &[u8], mut length: usize) {
     loop {
-        let plain = rest.iter().position(|&byte| !form::PLAIN[usize::from(byte)]).unwrap_or(rest.len());
-        out.extend_from_slice(&rest[..plain]);
-        rest = &rest[plain..];
-        if rest.is_empty() {
+        if length == 0 {
             return;
         }
-        let (byte, length) = form::decode_byte(rest);
-        if byte >= 0x80 {
-            rest = &rest[non_ascii(out, rest)..];
+        if form::PLAIN[usize::from(rest[0])] {
+            let plain = form::copy_plain(out, rest, length);
+            (rest, length) = (&rest[plain..], length - plain);
             continue;
         }
-        if ESCAPES[usize::from(byte)] == 0 {
+        let (byte, mut encoded) = form::decode_byte(&rest[..length]);
+        if byte >= 0x80 {
+            encoded = non_ascii(out, &rest[..length]);
+        } else if ESCAPES[usize::from(byte)] == 0 {
             out.push(byte);
         } else {
             escape(out, byte);
         }
-        rest = &rest[length..];
+        (rest, length) = (&rest[encoded..], length - encoded);
     }
 }
 

@@ -17,6 +17,7 @@ pub mod form;
 pub mod journal;
 pub mod json;
 pub mod keys;
+pub mod options;
 mod parameters;
 pub mod rate;
 pub mod reason;

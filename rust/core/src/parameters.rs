@@ -2,19 +2,19 @@
 
 use std::borrow::Cow;
 
-use crate::event::Limits;
 use crate::form::{self, Raw};
+use crate::options::Limits;
 use crate::reason::Reason;
 use crate::text;
 use crate::tree::{self, Path, Root, Tree};
 
-/// A campaign's parameters, and what their texts are called in an event.
+/// A campaign's parameters, and what comes before their texts in an event.
 pub const CAMPAIGN: [(&[u8], &[u8]); 5] = [
-    (b"utm_source", b"\"source\":"),
-    (b"utm_medium", b"\"medium\":"),
-    (b"utm_campaign", b"\"name\":"),
-    (b"utm_term", b"\"term\":"),
-    (b"utm_content", b"\"content\":"),
+    (b"utm_source", b"\"source\":\""),
+    (b"utm_medium", b"\"medium\":\""),
+    (b"utm_campaign", b"\"name\":\""),
+    (b"utm_term", b"\"term\":\""),
+    (b"utm_content", b"\"content\":\""),
 ];
 
 /// What was found. An absent text is empty.
@@ -36,22 +36,21 @@ pub type Trimmed<'q> = Cow<'q, [u8]>;
 
 impl<'q> Parameters<'q> {
     /// Reads a query; what is nested goes into `tree`.
-    pub fn read(query: &'q [u8], tree: &mut Tree, limits: &Limits) -> Result<Self, Reason> {
-        let mut found = Self::default();
+    pub fn read(&mut self, query: &'q [u8], tree: &mut Tree, limits: &Limits) -> Result<(), Reason> {
         let mut decoded = Vec::new();
         for (count, (name, value)) in form::pairs(query).enumerate() {
             if count == limits.parameters {
                 return Err(Reason::TooManyParameters);
             }
             if name.plain {
-                found.take(query, tree, Path::InQuery, name.bytes, value, limits);
+                self.take(query, tree, Path::InQuery, name.bytes, value, limits);
             } else {
                 decoded.clear();
                 name.decode_into(&mut decoded);
-                found.take(query, tree, Path::Decoded, &decoded, value, limits);
+                self.take(query, tree, Path::Decoded, &decoded, value, limits);
             }
         }
-        Ok(found)
+        Ok(())
     }
 
     fn take<'n>(

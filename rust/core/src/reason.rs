@@ -5,9 +5,9 @@
 pub enum Reason {
     /// The last part of the path is none of the four types.
     UnknownType,
-    /// The query is longer than [`Limits::query_bytes`](crate::event::Limits::query_bytes).
+    /// The query is longer than [`Limits::query_bytes`](crate::options::Limits::query_bytes).
     QueryTooLong,
-    /// The query has more parameters than [`Limits::parameters`](crate::event::Limits::parameters).
+    /// The query has more parameters than [`Limits::parameters`](crate::options::Limits::parameters).
     TooManyParameters,
     /// With [`Compat`](crate::compat::Compat): Segment's `data` is no base64 of a JSON object, or a member that means
     /// something has a value that means nothing.
@@ -26,7 +26,7 @@ pub enum Reason {
     RateLimited,
     /// A track request without `e`.
     MissingEvent,
-    /// A path has more segments than [`Limits::depth`](crate::event::Limits::depth).
+    /// A path has more segments than [`Limits::depth`](crate::options::Limits::depth).
     TooDeep,
     /// No person looked, and such requests are not wanted.
     Automated,

@@ -1,15 +1,18 @@
 //! Readings of a decoded text: trimming, and values that may be JSON literals.
 
 /// Takes white space, control and invisible characters from both ends of a UTF-8 text (contract, section 2).
+#[inline]
 #[must_use]
 pub fn trim(text: &[u8]) -> &[u8] {
     const VISIBLE: std::ops::RangeInclusive<u8> = 0x21..=0x7E;
-    match text {
-        [] => text,
-        [only] if VISIBLE.contains(only) => text,
-        [first, .., last] if VISIBLE.contains(first) && VISIBLE.contains(last) => text,
-        _ => std::str::from_utf8(text).map_or(text, |text| text.trim_matches(is_blank).as_bytes()),
+    match (text.first(), text.last()) {
+        (Some(first), Some(last)) if VISIBLE.contains(first) && VISIBLE.contains(last) => text,
+        _ => trim_blanks(text),
     }
+}
+
+fn trim_blanks(text: &[u8]) -> &[u8] {
+    std::str::from_utf8(text).map_or(text, |text| text.trim_matches(is_blank).as_bytes())
 }
 
 /// Unicode's `White_Space`, general category `Cc`, and `Default_Ignorable_Code_Point`.
@@ -42,10 +45,10 @@ pub fn unquote(text: &[u8]) -> &[u8] {
 pub fn first_language(header: &str) -> &str {
     let mut rest = header;
     while !rest.is_empty() {
-        let (range, after) = rest.split_at(rest.bytes().position(|byte| byte == b',').unwrap_or(rest.len()));
-        let weight = range.bytes().position(|byte| byte == b';').unwrap_or(range.len());
-        match range[..weight].trim() {
-            "" => rest = after.get(1..).unwrap_or_default(),
+        let (range, after) =
+            rest.split_at(rest.bytes().position(|byte| matches!(byte, b',' | b';')).unwrap_or(rest.len()));
+        match range.trim() {
+            "" => rest = after.split_once(',').map_or("", |(_, next)| next),
             "*" => break,
             language => return language,
         }

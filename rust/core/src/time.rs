@@ -33,16 +33,17 @@ impl UnixMillis {
     pub fn iso(self) -> [u8; 24] {
         let time = Offset::UTC.to_datetime(self.0);
         let mut text = *b"0000-00-00T00:00:00.000Z";
-        let mut put = |at: usize, number: i16| text[at..at + 2].copy_from_slice(&two(number));
-        put(0, time.year() / 100);
-        put(2, time.year() % 100);
-        put(5, time.month().into());
-        put(8, time.day().into());
-        put(11, time.hour().into());
-        put(14, time.minute().into());
-        put(17, time.second().into());
-        put(20, time.millisecond() / 10);
-        text[22] = two(time.millisecond() % 10)[1];
+        let mut put = |at: usize, number: u16| [text[at], text[at + 1]] = two(number);
+        let (year, millisecond) = (time.year().unsigned_abs(), time.millisecond().unsigned_abs());
+        put(0, year / 100);
+        put(2, year % 100);
+        put(5, time.month().unsigned_abs().into());
+        put(8, time.day().unsigned_abs().into());
+        put(11, time.hour().unsigned_abs().into());
+        put(14, time.minute().unsigned_abs().into());
+        put(17, time.second().unsigned_abs().into());
+        put(20, millisecond / 10);
+        text[22] = two(millisecond % 10)[1];
         text
     }
 
@@ -80,9 +81,17 @@ impl UnixMillis {
 }
 
 /// The two digits of a number below a hundred.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn two(number: i16) -> [u8; 2] {
-    [b'0' + (number as u8) / 10, b'0' + (number as u8) % 10]
+fn two(number: u16) -> [u8; 2] {
+    const DIGITS: [[u8; 2]; 100] = {
+        let mut digits = [*b"00"; 100];
+        let mut number = 0;
+        while number < 100 {
+            digits[number as usize] = [b'0' + number / 10, b'0' + number % 10];
+            number += 1;
+        }
+        digits
+    };
+    DIGITS[usize::from(number)]
 }
 
 #[cfg(test)]

@@ -60,10 +60,12 @@ proptest! {
     }
 
     #[test]
-    fn a_value_and_its_json_string_are_the_same(raw in query()) {
-        let mut out = Vec::new();
+    fn a_value_and_its_json_string_are_the_same(raw in query(), behind in query()) {
+        let from = [&raw[..], &behind].concat();
         let raw = Raw::new(&raw);
-        json::form_string(&mut out, raw);
+        let mut out = vec![b'"'];
+        json::form_text(&mut out, &from, raw.bytes.len(), raw.plain);
+        out.push(b'"');
         let parsed: String = serde_json::from_slice(&out).unwrap();
         let text = text(raw);
         prop_assert_eq!(&parsed, &text);

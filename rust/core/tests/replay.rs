@@ -2,7 +2,8 @@
 #![expect(clippy::unwrap_used)]
 
 use pixelcore::compat::Compat;
-use pixelcore::event::{Limits, Options, Request, write, write_rejection};
+use pixelcore::event::{Request, write, write_rejection};
+use pixelcore::options::{Limits, Options};
 use pixelcore::reason::Reason;
 use pixelcore::replay::{Record, RecordError};
 use pixelcore::time::UnixMillis;

@@ -1,7 +1,8 @@
 //! A query, against the crate `form_urlencoded` and the oracle of nesting.
 
-use pixelcore::event::{self, Limits, Options, Request};
+use pixelcore::event::{self, Request};
 use pixelcore::form;
+use pixelcore::options::{Limits, Options};
 use pixelcore::reason::Reason;
 use pixelcore::time::UnixMillis;
 use serde_json::Value;

@@ -9,8 +9,8 @@ mod exact;
 use serde_json::value::RawValue;
 use url::form_urlencoded::byte_serialize;
 
-use crate::event::Options;
 use crate::form::{self, Raw};
+use crate::options::Options;
 use crate::reason::Reason;
 use crate::text;
 use crate::time::UnixMillis;
@@ -57,7 +57,7 @@ pub struct Foreign {
     pub traits: Option<Box<RawValue>>,
     /// Members of the context, none of which is one of [`OURS`].
     pub context: Vec<Member>,
-    /// Whether a context or a JSON value is deeper than [`Limits::depth`](crate::event::Limits::depth).
+    /// Whether a context or a JSON value is deeper than [`Limits::depth`](crate::options::Limits::depth).
     pub too_deep: bool,
 }
 

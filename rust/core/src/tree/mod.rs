@@ -3,6 +3,7 @@
 
 mod children;
 mod settle;
+mod span;
 mod write;
 
 use std::cell::RefCell;
@@ -10,6 +11,7 @@ use std::cell::RefCell;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::form::{self, Raw};
+use span::{Span, shared, span};
 
 /// The members that the dotted paths of one query add up to. Its buffers serve one query after the other.
 pub struct Tree {
@@ -55,12 +57,6 @@ const ROOTS: Id = 2;
 
 /// Buffers that one huge query left behind are not kept.
 const KEPT_NODES: usize = 4096;
-
-#[derive(Clone, Copy, Default)]
-struct Span {
-    start: u32,
-    end: u32,
-}
 
 struct Node {
     name: Span,
@@ -134,37 +130,45 @@ impl Tree {
     /// Adds one parameter of `query`: its path, which splits on `.`, and its value.
     pub fn add(&mut self, query: &[u8], root: Root, path: Path<'_>, value: Raw<'_>) {
         let path = self.place(query, path);
-        let (mut node, mut at) = self.known(query, root, path);
+        let (mut node, mut rest) = self.known(query, root, path);
         loop {
-            let rest = Span { start: at, end: path.end }.of(self.texts(query));
-            let length = rest.iter().position(|&byte| byte == b'.').unwrap_or(rest.len());
-            let end = at + id(length);
-            node = self.child(query, node, Span { start: at, end });
-            self.trail.push((end - path.start, node));
-            if end == path.end {
+            let (name, digest) = rest.segment(self.texts(query));
+            node = match self.find(query, node, name, digest) {
+                Ok(child) => child,
+                Err(hash) => {
+                    let child = self.add_child(query, node, name, digest, hash);
+                    node = self.grow(query, child, path, name);
+                    break;
+                }
+            };
+            self.trail.push((name.end - path.start, node));
+            if name.end == path.end {
                 break;
             }
-            at = end + 1;
+            rest.start = name.end + 1;
         }
         self.add_value(query, node, value);
     }
 
-    /// The deepest node of the last path that is on this one, too, and where the rest begins.
-    fn known(&mut self, query: &[u8], root: Root, path: Span) -> (Id, u32) {
+    /// The deepest node of the last path that is on this one, too, and the rest of this one.
+    fn known(&mut self, query: &[u8], root: Root, path: Span) -> (Id, Span) {
         if self.last_root != root {
             self.last_root = root;
             self.trail.clear();
         }
         let last = std::mem::replace(&mut self.last, path);
+        let texts = if self.texts.is_empty() { query } else { &self.texts };
+        let text = path.of(texts);
+        let mut known = None;
         while let Some(&(length, node)) = self.trail.last() {
-            let texts = self.texts(query);
-            let shared = |path: Span| Span { end: path.start + length, ..path }.of(texts);
-            if path.of(texts).get(length as usize) == Some(&b'.') && shared(last) == shared(path) {
-                return (node, path.start + length + 1);
+            if text.get(length as usize) == Some(&b'.')
+                && length as usize <= *known.get_or_insert_with(|| shared(texts, last, path))
+            {
+                return (node, Span { start: path.start + length + 1, ..path });
             }
             self.trail.pop();
         }
-        (root as Id, path.start)
+        (root as Id, path)
     }
 
     fn place(&mut self, query: &[u8], path: Path<'_>) -> Span {
@@ -223,19 +227,6 @@ impl Tree {
     fn node_mut(&mut self, id: Id) -> &mut Node {
         &mut self.nodes[id as usize]
     }
-}
-
-impl Span {
-    /// What it holds.
-    fn of(self, texts: &[u8]) -> &[u8] {
-        &texts[self.start as usize..self.end as usize]
-    }
-}
-
-/// Where `part` is in `query`, of which it is a slice.
-fn span(query: &[u8], part: &[u8]) -> Span {
-    let start = id(part.as_ptr().addr() - query.as_ptr().addr());
-    Span { start, end: start + id(part.len()) }
 }
 
 /// No query reaches 4 GiB, and each node or value takes at least one of its bytes.

@@ -1,6 +1,7 @@
 //! Rules 2 and 4 of section 3, which need to have seen every parameter.
 
-use super::{Id, NONE, ROOTS, Span, Tree, id};
+use super::children::{begins_with_a_digit, digest};
+use super::{Id, NONE, Node, ROOTS, Span, Tree, id};
 
 impl Tree {
     /// Applies the rules to all nodes. A child's id is above its parent's, so one pass reaches what an earlier step
@@ -11,11 +12,13 @@ impl Tree {
         }
         let mut at = ROOTS;
         while at < id(self.nodes.len()) {
-            if self.node(at).first_child != NONE {
-                if self.node(at).first_value != NONE {
+            let Node { first_child, first_value, .. } = *self.node(at);
+            if first_child != NONE {
+                if first_value != NONE {
                     self.push_values_down(query, at);
+                } else if begins_with_a_digit(self.node(first_child).digest) {
+                    self.become_array(query, at);
                 }
-                self.become_array(query, at);
             }
             at += 1;
         }
@@ -23,7 +26,11 @@ impl Tree {
 
     /// Rule 2: the values of a node with members are those of its member `""`, which comes first.
     fn push_values_down(&mut self, query: &[u8], at: Id) {
-        let member = self.child(query, at, Span::default());
+        let (name, digest) = (Span::default(), digest(&[]));
+        let member = match self.find(query, at, name, digest) {
+            Ok(member) => member,
+            Err(hash) => self.add_child(query, at, name, digest, hash),
+        };
         self.move_to_front(at, member);
         let node = self.node_mut(at);
         let mine = std::mem::replace(&mut node.first_value, NONE);

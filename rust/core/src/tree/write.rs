@@ -1,7 +1,7 @@
 //! A settled tree as JSON.
 
-use super::{Id, NONE, Node, Root, Tree, Value};
-use crate::form::Raw;
+use super::{Id, NONE, Node, Root, Span, Tree, Value};
+use crate::form::{self, Raw};
 use crate::{json, text};
 
 impl Tree {
@@ -46,16 +46,15 @@ impl Tree {
     }
 
     fn write_name(&self, query: &[u8], out: &mut Vec<u8>, node: &Node) {
-        let name = node.name.of(self.texts(query));
+        let Span { start, end } = node.name;
+        out.push(b'"');
         // What is in the query as it is has nothing to escape.
-        if (node.name.end as usize) <= query.len() {
-            out.push(b'"');
-            out.extend_from_slice(name);
-            out.extend_from_slice(b"\":");
+        if end as usize <= query.len() {
+            form::copy(out, &query[start as usize..], (end - start) as usize);
         } else {
-            json::string(out, name);
-            out.push(b':');
+            json::text(out, node.name.of(&self.texts));
         }
+        out.extend_from_slice(b"\":");
     }
 
     fn write_values(&self, query: &[u8], out: &mut Vec<u8>, node: &Node, typed: bool) {
@@ -78,13 +77,14 @@ impl Tree {
     }
 }
 
-fn write_value(query: &[u8], out: &mut Vec<u8>, value: &Value, typed: bool) {
-    let raw = Raw { bytes: value.raw.of(query), plain: value.plain };
+fn write_value(query: &[u8], out: &mut Vec<u8>, &Value { raw, plain, .. }: &Value, typed: bool) {
     if typed {
-        let decoded = raw.decode();
+        let decoded = Raw { bytes: raw.of(query), plain }.decode();
         if text::is_literal(&decoded) {
             return out.extend_from_slice(&decoded);
         }
     }
-    json::form_string(out, raw);
+    out.push(b'"');
+    json::form_text(out, &query[raw.start as usize..], (raw.end - raw.start) as usize, plain);
+    out.push(b'"');
 }

@@ -1,0 +1,36 @@
+//! How requests are read: what may differ from one gateway to another.
+
+use crate::compat::Compat;
+
+/// How requests are read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// What a query may cost.
+    pub limits: Limits,
+    /// Whether values that are JSON literals become such.
+    pub typed_values: bool,
+    /// Whether `Sec-GPC: 1` leaves out who it was: ip, userAgent, userId, anonymousId and traits.
+    pub respect_gpc: bool,
+    /// Whether requests of [automated](crate::client::Client::automated) clients are rejected.
+    pub reject_automated: bool,
+    /// Whose pixel URLs are understood beside the native ones.
+    pub compat: Compat,
+}
+
+/// What a query may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of the query.
+    pub query_bytes: usize,
+    /// Sequences between `&` that are not empty.
+    pub parameters: usize,
+    /// Segments of a dotted path.
+    pub depth: usize,
+}
+
+impl Default for Limits {
+    /// Those of the contract.
+    fn default() -> Self {
+        Self { query_bytes: 8192, parameters: 256, depth: 32 }
+    }
+}

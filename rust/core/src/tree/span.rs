@@ -1,0 +1,55 @@
+//! Stretches of the text that a tree is of, and what two paths share.
+
+use super::children::digest;
+use super::id;
+
+/// A stretch of a query, or of the text that stands for it.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Span {
+    pub start: u32,
+    pub end: u32,
+}
+
+impl Span {
+    /// What it holds.
+    pub fn of(self, texts: &[u8]) -> &[u8] {
+        &texts[self.start as usize..self.end as usize]
+    }
+
+    /// What is before the first dot of a path, and its digest.
+    #[inline]
+    pub fn segment(self, texts: &[u8]) -> (Self, u32) {
+        let text = self.of(texts);
+        let name = &text[..text.iter().position(|&byte| byte == b'.').unwrap_or(text.len())];
+        (Self { end: self.start + id(name.len()), ..self }, digest(name))
+    }
+}
+
+/// How many bytes two paths begin with that are the same. Where there are texts behind them eight bytes are compared at
+/// once.
+pub(super) fn shared(texts: &[u8], a: Span, b: Span) -> usize {
+    let limit = (a.end - a.start).min(b.end - b.start) as usize;
+    let (mut a, mut b) = (&texts[a.start as usize..], &texts[b.start as usize..]);
+    let mut length = 0;
+    while length < limit {
+        let (Some((block, behind)), Some((other, behind_other))) = (a.split_first_chunk(), b.split_first_chunk())
+        else {
+            length += a.iter().zip(b).take_while(|(a, b)| a == b).count();
+            break;
+        };
+        let difference = u64::from_le_bytes(*block) ^ u64::from_le_bytes(*other);
+        if difference != 0 {
+            length += difference.trailing_zeros() as usize / 8;
+            break;
+        }
+        (a, b) = (behind, behind_other);
+        length += 8;
+    }
+    length.min(limit)
+}
+
+/// Where `part` is in `query`, of which it is a slice.
+pub(super) fn span(query: &[u8], part: &[u8]) -> Span {
+    let start = id(part.as_ptr().addr() - query.as_ptr().addr());
+    Span { start, end: start + id(part.len()) }
+}
