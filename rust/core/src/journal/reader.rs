@@ -191,17 +191,16 @@ impl Reader {
         let segments = segment::list(&self.directory)?;
         let now = SystemTime::now();
         let mut deleted = 0;
-        for pair in segments.windows(2) {
-            let old = now.duration_since(pair[0].modified).unwrap_or_default() >= age;
-            if pair[1].start <= offset && old {
-                match fs::remove_file(&pair[0].path) {
-                    // A writer that drops the oldest was faster.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    removed => {
-                        removed.at(&pair[0].path)?;
-                        deleted += 1;
-                    }
-                }
+        for pair in segments.windows(2).take_while(|pair| pair[1].start <= offset) {
+            let path = &pair[0].path;
+            let removed = fs::metadata(path).and_then(|metadata| metadata.modified()).and_then(|modified| {
+                let old = now.duration_since(modified).unwrap_or_default() >= age;
+                if old { fs::remove_file(path).map(|()| 1) } else { Ok(0) }
+            });
+            match removed {
+                // A writer that drops the oldest was faster.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => deleted += removed.at(path)?,
             }
         }
         Ok(deleted)
@@ -276,7 +275,7 @@ impl Reader {
     /// Bytes behind the offset in the last segment.
     fn tail_bytes(&self) -> Result<u64, Error> {
         let last = segment::list(&self.directory)?.pop();
-        Ok(last.map_or(0, |last| (last.start + last.bytes).saturating_sub(self.offset)))
+        Ok(last.map_or(0, |last| (last.start + last.bytes()).saturating_sub(self.offset)))
     }
 }
 
