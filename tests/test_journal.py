@@ -271,7 +271,7 @@ def test_message_keys(tmp_path: Path, line: str, key: bytes | None) -> None:
     with Journal(tmp_path) as journal:
         journal.append(line.encode())
     reader = JournalReader(journal.path)
-    assert reader.messages(10, MANY) == [{"value": line.encode(), "key": key}]
+    assert reader.messages(10, MANY) == [(line.encode(), key)]
     assert reader.messages(10, MANY) == []
 
 

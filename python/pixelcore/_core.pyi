@@ -197,10 +197,10 @@ class JournalReader:
     def missing(self) -> int:
         """Bytes of segments that are not there any more."""
 
-    def messages(self, max_events: int, max_bytes: int) -> list[dict[str, bytes | None]]:
-        """The next events, at least one if there is one, as ``confluent_kafka.Producer.produce_batch`` takes them.
+    def messages(self, max_events: int, max_bytes: int) -> list[tuple[bytes, bytes | None]]:
+        """The next events, at least one if there is one, each with its message key.
 
-        ``value`` is the line without its newline, ``key`` is ``userId``, else ``anonymousId``, else None.
+        An event is the line without its newline, its key is ``userId``, else ``anonymousId``, else None.
         Releases the GIL while reading. Raises `pixelcore.JournalError`.
         """
 

@@ -119,7 +119,7 @@ class Shipment:
             except KafkaException as error:
                 if len(events) > 1 or error.args[0].code() not in kafka.UNDELIVERABLE:
                     raise
-                self._set_aside(events[0]["value"] or b"", error)
+                self._set_aside(events[0][0], error)
                 self._drop_delivery()
                 self._delivery = delivery = self._open()
                 delivery.deliver([], offset)

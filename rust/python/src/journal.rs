@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use pixelcore::journal::{Batch, Error, Journal as Writer, Reader, WhenFull};
 use pyo3::exceptions::PyValueError;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyList, PyType};
+use pyo3::types::{PyBytes, PyList, PyType};
 
 use crate::query::error;
 
@@ -141,14 +140,9 @@ impl JournalReader {
     }
 
     fn messages<'py>(&self, py: Python<'py>, max_events: usize, max_bytes: usize) -> PyResult<Bound<'py, PyList>> {
-        let messages = PyList::empty(py);
-        for (line, key) in self.read(py, max_events, max_bytes)?.iter() {
-            let message = PyDict::new(py);
-            message.set_item(intern!(py, "value"), PyBytes::new(py, line))?;
-            message.set_item(intern!(py, "key"), key.map(|key| PyBytes::new(py, key.as_bytes())))?;
-            messages.append(message)?;
-        }
-        Ok(messages)
+        let batch = self.read(py, max_events, max_bytes)?;
+        let bytes = |text| PyBytes::new(py, text);
+        PyList::new(py, batch.iter().map(|(line, key)| (bytes(line), key.map(|key| bytes(key.as_bytes())))))
     }
 
     fn lines<'py>(&self, py: Python<'py>, max_events: usize, max_bytes: usize) -> PyResult<Bound<'py, PyList>> {

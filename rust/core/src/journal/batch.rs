@@ -1,16 +1,15 @@
 //! Lines on their way out, and the message key of each.
 
-use std::borrow::Cow;
-use std::fmt;
 use std::ops::Range;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use super::line::Keys;
 
 /// Lines in one buffer.
 #[derive(Default)]
 pub struct Batch {
     bytes: Vec<u8>,
+    /// The keys, one after the other.
+    keys: String,
     lines: Vec<Line>,
 }
 
@@ -19,7 +18,8 @@ struct Line {
     offset: u64,
     /// In the buffer.
     range: Range<usize>,
-    key: Option<String>,
+    /// In the keys.
+    key: Option<Range<usize>>,
 }
 
 impl Batch {
@@ -38,7 +38,7 @@ impl Batch {
     /// The lines without their newlines, each with its message key.
     #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], Option<&str>)> {
-        self.lines.iter().map(|line| (&self.bytes[line.range.clone()], line.key.as_deref()))
+        self.lines.iter().map(|line| (&self.bytes[line.range.clone()], line.key.clone().map(|key| &self.keys[key])))
     }
 
     /// The offset that each line begins at.
@@ -51,69 +51,14 @@ impl Batch {
         self.bytes.len()
     }
 
-    pub(super) fn push(&mut self, offset: u64, line: &[u8], keys: Keys<'_>) {
-        let key = keys.user_id.or(keys.anonymous_id).map(Cow::into_owned);
+    pub(super) fn push(&mut self, offset: u64, line: &[u8], keys: &Keys<'_>) {
         let begin = self.bytes.len();
         self.bytes.extend_from_slice(line);
+        let key = keys.key().map(|key| {
+            let begin = self.keys.len();
+            self.keys.push_str(key);
+            begin..self.keys.len()
+        });
         self.lines.push(Line { offset, range: begin..self.bytes.len(), key });
     }
-}
-
-/// The members of an event that its message key comes from. Reading them checks the whole line.
-#[derive(Default)]
-pub(super) struct Keys<'l> {
-    user_id: Option<Cow<'l, str>>,
-    anonymous_id: Option<Cow<'l, str>>,
-}
-
-/// None for a line that is no JSON object.
-pub(super) fn keys(line: &[u8]) -> Option<Keys<'_>> {
-    let text = std::str::from_utf8(line).ok().filter(|text| text.starts_with('{'))?;
-    serde_json::from_str(text).ok()
-}
-
-/// Any object has keys, or none: a derived implementation would refuse an id that is a number, or one that comes twice.
-impl<'de> Deserialize<'de> for Keys<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-
-        impl<'de> Visitor<'de> for Object {
-            type Value = Keys<'de>;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut keys = Keys::default();
-                while let Some(name) = map.next_key()? {
-                    match name {
-                        Name::UserId => keys.user_id = text(map.next_value()?),
-                        Name::AnonymousId => keys.anonymous_id = text(map.next_value()?),
-                        Name::Other => {
-                            map.next_value::<IgnoredAny>()?;
-                        }
-                    }
-                }
-                Ok(keys)
-            }
-        }
-
-        deserializer.deserialize_map(Object)
-    }
-}
-
-#[derive(serde::Deserialize)]
-#[serde(field_identifier, rename_all = "camelCase")]
-enum Name {
-    UserId,
-    AnonymousId,
-    #[serde(other)]
-    Other,
-}
-
-/// What a value says, if it is a text.
-fn text(value: &RawValue) -> Option<Cow<'_, str>> {
-    let raw = value.get();
-    serde_json::from_str(raw).map(Cow::Borrowed).or_else(|_| serde_json::from_str(raw).map(Cow::Owned)).ok()
 }

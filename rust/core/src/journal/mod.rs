@@ -10,7 +10,9 @@
 
 mod batch;
 mod commit;
+mod line;
 mod reader;
+mod scan;
 mod segment;
 mod writer;
 

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::batch::{self, Batch};
+use super::batch::Batch;
+use super::line::Keys;
 use super::segment::{self, Segment};
 use super::{At as _, Error};
 
@@ -128,20 +129,23 @@ impl Reader {
     /// The next events: at most `max_events`, and `max_bytes` unless the first is longer; none only where there is none.
     pub fn read(&mut self, max_events: usize, max_bytes: usize) -> Result<Batch, Error> {
         let mut batch = Batch::default();
-        while let Some(chunk) = self.chunk(max_bytes.saturating_sub(batch.bytes()).min(CHUNK))? {
-            for line in chunk.split_inclusive(|&byte| byte == b'\n') {
-                let event = &line[..line.len() - 1];
-                match batch::keys(event) {
+        let mut chunk = Vec::new();
+        while self.chunk(&mut chunk, max_bytes.saturating_sub(batch.bytes()).min(CHUNK))? {
+            let mut begin = 0;
+            for end in memchr::memchr_iter(b'\n', &chunk) {
+                let event = &chunk[begin..end];
+                begin = end + 1;
+                match Keys::of(event) {
                     Some(keys) => {
                         let full = batch.bytes() + event.len() > max_bytes && !batch.is_empty();
                         if full || batch.len() == max_events {
                             return Ok(batch);
                         }
-                        batch.push(self.offset, event, keys);
+                        batch.push(self.offset, event, &keys);
                     }
                     None => self.corrupt += 1,
                 }
-                self.offset += line.len() as u64;
+                self.offset += event.len() as u64 + 1;
             }
         }
         Ok(batch)
@@ -157,7 +161,7 @@ impl Reader {
             if thorough {
                 self.thorough = now;
             }
-            if (thorough || self.has_grown()) && self.chunk(1)?.is_some() {
+            if (thorough || self.has_grown()) && self.chunk(&mut Vec::new(), 1)? {
                 self.busy = now;
                 return Ok(true);
             }
@@ -179,7 +183,7 @@ impl Reader {
     pub fn finished(&mut self) -> Result<bool, Error> {
         // In this order: what the writer wrote last is there once its lock is free.
         let live = self.is_live();
-        let finished = !live && self.chunk(1)?.is_none();
+        let finished = !live && !self.chunk(&mut Vec::new(), 1)?;
         if finished {
             self.tail = self.tail_bytes()?;
         }
@@ -191,17 +195,16 @@ impl Reader {
         let segments = segment::list(&self.directory)?;
         let now = SystemTime::now();
         let mut deleted = 0;
-        for pair in segments.windows(2) {
-            let old = now.duration_since(pair[0].modified).unwrap_or_default() >= age;
-            if pair[1].start <= offset && old {
-                match fs::remove_file(&pair[0].path) {
-                    // A writer that drops the oldest was faster.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    removed => {
-                        removed.at(&pair[0].path)?;
-                        deleted += 1;
-                    }
-                }
+        for pair in segments.windows(2).take_while(|pair| pair[1].start <= offset) {
+            let path = &pair[0].path;
+            let removed = fs::metadata(path).and_then(|metadata| metadata.modified()).and_then(|modified| {
+                let old = now.duration_since(modified).unwrap_or_default() >= age;
+                if old { fs::remove_file(path).map(|()| 1) } else { Ok(0) }
+            });
+            match removed {
+                // A writer that drops the oldest was faster.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => deleted += removed.at(path)?,
             }
         }
         Ok(deleted)
@@ -215,26 +218,26 @@ impl Reader {
         }
     }
 
-    /// Whole lines from the offset on, of about `size` bytes unless the first is longer; None when there is none yet.
-    fn chunk(&mut self, size: usize) -> Result<Option<Vec<u8>>, Error> {
+    /// Reads whole lines from the offset on, of about `size` bytes unless the first is longer; false when there is none yet.
+    fn chunk(&mut self, chunk: &mut Vec<u8>, size: usize) -> Result<bool, Error> {
         let mut size = size.max(4096);
         loop {
             let Some(open) = &mut self.open else {
                 if self.open_segment()? {
                     continue;
                 }
-                return Ok(None);
+                return Ok(false);
             };
             // In this order: a segment is complete once there is a next one, at whose offset it ends.
             open.find_next(&self.directory)?;
             let Open { file, start, next, .. } = &*open;
             let room = next.as_ref().map_or(usize::MAX, |next| saturate(next.start.saturating_sub(self.offset)));
-            let mut chunk = vec![0; size.min(room)];
-            let read = file.read_at(&mut chunk, self.offset - *start).at(&self.directory)?;
+            chunk.resize(size.min(room), 0);
+            let read = file.read_at(chunk, self.offset - *start).at(&self.directory)?;
             chunk.truncate(read);
-            if let Some(last) = memchr::memrchr(b'\n', &chunk) {
+            if let Some(last) = memchr::memrchr(b'\n', chunk) {
                 chunk.truncate(last + 1);
-                return Ok(Some(chunk));
+                return Ok(true);
             }
             if read == size && size < room {
                 if !chunk.contains(&0) {
@@ -248,7 +251,7 @@ impl Reader {
                     continue;
                 }
             }
-            let Some(next) = next else { return Ok(None) };
+            let Some(next) = next else { return Ok(false) };
             let end = *start + file.metadata().at(&self.directory)?.len();
             self.torn += end.saturating_sub(self.offset);
             self.missing += next.start.saturating_sub(end.max(self.offset));
@@ -276,7 +279,7 @@ impl Reader {
     /// Bytes behind the offset in the last segment.
     fn tail_bytes(&self) -> Result<u64, Error> {
         let last = segment::list(&self.directory)?.pop();
-        Ok(last.map_or(0, |last| (last.start + last.bytes).saturating_sub(self.offset)))
+        Ok(last.map_or(0, |last| (last.start + last.bytes()).saturating_sub(self.offset)))
     }
 }
 

@@ -5,7 +5,6 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use uuid::Uuid;
 
@@ -13,31 +12,30 @@ use super::{At as _, Error};
 
 pub const LOCK: &str = "lock";
 
-/// A segment as it stands in its directory.
+/// A segment by its name.
 #[derive(Debug)]
 pub struct Segment {
     pub path: PathBuf,
     /// The offset of its first byte in the journal.
     pub start: u64,
-    pub bytes: u64,
-    pub modified: SystemTime,
+}
+
+impl Segment {
+    /// How long it is; 0 where another process has deleted it.
+    pub fn bytes(&self) -> u64 {
+        fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
+    }
 }
 
 pub fn path(journal: &Path, start: u64) -> PathBuf {
     journal.join(format!("{start:020}.ndjson"))
 }
 
-/// The segments of a journal by offset; none where the directory is missing.
+/// The segments of a journal by offset; none where the directory is missing. They are not looked at, since a forwarder lists
+/// them after each batch, and a long backlog has many.
 pub fn list(journal: &Path) -> Result<Vec<Segment>, Error> {
-    let mut segments = Vec::new();
-    for path in entries(journal)? {
-        let Some(start) = start_of(&path) else { continue };
-        // Another process may delete it in between.
-        if let Ok(metadata) = fs::metadata(&path) {
-            let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-            segments.push(Segment { path, start, bytes: metadata.len(), modified });
-        }
-    }
+    let named = |path: PathBuf| start_of(&path).map(|start| Segment { path, start });
+    let mut segments: Vec<_> = entries(journal)?.into_iter().filter_map(named).collect();
     segments.sort_by_key(|segment| segment.start);
     Ok(segments)
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use super::segment;
+use super::segment::{self, Segment};
 use super::{At as _, Error};
 
 /// What gives way when the budget is used up.
@@ -191,9 +191,9 @@ impl Journal {
                 if used + bytes <= self.max_bytes {
                     return Ok(());
                 }
+                used = used.saturating_sub(old.bytes());
                 // A sibling may have been faster.
                 let _ = fs::remove_file(&old.path);
-                used = used.saturating_sub(old.bytes);
             }
             if !live {
                 let _ = fs::remove_dir_all(&journal);
@@ -311,7 +311,7 @@ impl Journal {
 fn total(root: &Path) -> Result<u64, Error> {
     let mut bytes = 0;
     for journal in segment::journals(root)? {
-        bytes += segment::list(&journal)?.iter().map(|segment| segment.bytes).sum::<u64>();
+        bytes += segment::list(&journal)?.iter().map(Segment::bytes).sum::<u64>();
     }
     Ok(bytes)
 }
