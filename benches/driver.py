@@ -18,7 +18,7 @@ import socket
 import sys
 import time
 from collections import deque
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -207,9 +207,6 @@ def main() -> int:
     with closing(Connections(arguments.port, min(arguments.connections, count), arguments.gif)) as pool:
         hold(arguments.hold)
         if arguments.rate:
-            # A broker on the same core must not make it late: that would count as the server's latency.
-            with suppress(PermissionError):
-                os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
             load = drive_at(pool, count, arguments.rate, arguments.stamped)
         else:
             load = drive(pool, count, arguments.timed)
