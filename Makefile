@@ -55,6 +55,7 @@ target/tools/bin/cargo-deny:
 	cargo install --quiet --locked --root target/tools cargo-deny
 
 sanitize: .venv/dev.stamp  ## the mapping of counters and the journal, with AddressSanitizer
+	rust/sanitize.sh --planted
 	rust/sanitize.sh
 
 bench: .venv/bench.stamp .kafka/lib  ## all measurements, held to their goals, into benches/results
