@@ -55,7 +55,7 @@ deny: .venv/dev.stamp target/tools/bin/cargo-deny  ## licences and sources of wh
 	$(BIN)/pip check
 
 target/tools/bin/cargo-deny:
-	cargo install --quiet --locked --root target/tools cargo-deny
+	cargo install --quiet --locked --debug --config profile.dev.debug=0 --root target/tools cargo-deny --version '^0.20'
 
 sanitize: .venv/dev.stamp  ## the mapping of counters and the journal, with AddressSanitizer
 	rust/sanitize.sh --planted
