@@ -8,7 +8,7 @@ PY := python tests benches examples docs/hooks.py
 DIST ?= dist
 QUICK := $(addprefix tests/test_,event.py nesting.py pairs.py address.py clients.py url_command.py)
 
-.PHONY: run test quick test-rust test-python lint types fmt instructions fuzz deny sanitize bench soak bench-report chaos chaos-short docs wheel sdist smoke clean
+.PHONY: run test quick test-rust test-python lint types fmt instructions fuzz fuzz-merge deny sanitize bench soak bench-report chaos chaos-short docs wheel sdist smoke clean
 
 run: .venv/run.stamp  ## build, and serve on :8080 without Kafka
 	$(BIN)/pixelcore serve --bind $(BIND)
@@ -47,14 +47,18 @@ instructions: .venv/dev.stamp  ## instructions of one event, held to the recorde
 fuzz:  ## coverage-guided, each target for SECONDS
 	rust/fuzz/run.sh $(SECONDS)
 
+fuzz-merge:  ## what fuzzing found and adds coverage, into rust/fuzz/corpus
+	rust/fuzz/run.sh --merge
+
 deny: .venv/dev.stamp target/tools/bin/cargo-deny  ## licences and sources of what is depended on
 	target/tools/bin/cargo-deny check bans licenses sources
 	$(BIN)/pip check
 
 target/tools/bin/cargo-deny:
-	cargo install --quiet --locked --root target/tools cargo-deny
+	cargo install --quiet --locked --debug --config profile.dev.debug=0 --root target/tools cargo-deny --version '^0.20'
 
 sanitize: .venv/dev.stamp  ## the mapping of counters and the journal, with AddressSanitizer
+	rust/sanitize.sh --planted
 	rust/sanitize.sh
 
 bench: .venv/bench.stamp .kafka/lib  ## all measurements, held to their goals, into benches/results

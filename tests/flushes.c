@@ -1,5 +1,5 @@
 /* Preloaded into a writer of journals: flushes that are recorded, and that fail on demand. tests/flushes.py reads and
- * writes what the variables name.
+ * writes what the variables name; without FLUSHES_RECORD or FLUSHES_FAIL nothing is recorded, or fails.
  *
  * FLUSHES_RECORD: of every flush that succeeded a line, once it is over. "F size path" is a file, with the size that it had
  * as the flush began; "E path" is an entry that a directory had then.
@@ -66,7 +66,7 @@ static int flush(int file, int (*real)(int)) {
     char link[64], path[4096];
     snprintf(link, sizeof link, "/proc/self/fd/%d", file);
     ssize_t length = readlink(link, path, sizeof path - 1);
-    if (length < 0 || !root || record < 0) return real(file);
+    if (length < 0 || !root) return real(file);
     path[length] = 0;
     int below = starts(path, root);
     if (!below && !starts(root, path)) return real(file);
@@ -75,6 +75,7 @@ static int flush(int file, int (*real)(int)) {
         errno = EIO;
         return -1;
     }
+    if (record < 0) return real(file);
     char *text = malloc(TEXT);
     if (!text) abort();
     size_t used = describe(text, file, path);

@@ -12,9 +12,12 @@ SOURCE = Path(__file__).with_name("flushes.c")
 
 
 class Flushes:
-    """What was flushed of the files under ``root``; ``environment`` is for the process to be watched."""
+    """What was flushed of the files under ``root``; ``environment`` is for the process to be watched.
 
-    def __init__(self, root: Path, scratch: Path) -> None:
+    Without ``record`` flushes only fail on demand, however long the process runs.
+    """
+
+    def __init__(self, root: Path, scratch: Path, *, record: bool = True) -> None:
         scratch.mkdir(exist_ok=True)
         library = scratch / "flushes.so"
         command = ["cc", "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o", str(library), str(SOURCE), "-ldl"]
@@ -26,9 +29,10 @@ class Flushes:
         self.environment = {
             "LD_PRELOAD": str(library),
             "FLUSHES_ROOT": str(root),
-            "FLUSHES_RECORD": str(self._record),
             "FLUSHES_FAIL": str(self._fail),
         }
+        if record:
+            self.environment["FLUSHES_RECORD"] = str(self._record)
 
     def fail(self, failing: bool = True) -> None:
         """Let flushes fail with EIO from now on, or succeed again."""

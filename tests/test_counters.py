@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from collections import Counter
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaError
 from pixelcore import counters
+from pixelcore._core import Counters
 
 
 def test_a_worker_without_a_counter_file_still_counts(
@@ -21,6 +23,20 @@ def test_a_worker_without_a_counter_file_still_counts(
     counters.undeliverable("MSG_SIZE_TOO_LARGE")
     assert begun.slots()["undeliverable"] == before + 1
     assert "metrics" in caplog.text
+
+
+def test_the_file_has_what_was_counted(tmp_path: Path) -> None:
+    """To the last word. Names of several lengths, since the header before the words is padded."""
+    for length in range(1, 9):
+        path = tmp_path / str(length)
+        counted = Counters(["x" * length], path)
+        for number, name in enumerate(counted.slots()):
+            counted.add(name, number)
+        counted.set("x" * length, 2**64 - 1)
+        header, _, words = path.read_bytes().partition(b"\n")
+        names = header.decode().rstrip().split(",")
+        assert dict(zip(names, struct.unpack(f"={len(names)}Q", words), strict=True)) == counted.slots()
+        assert list(counted.slots().values()) == [*range(len(names) - 1), 2**64 - 1]
 
 
 def test_counted_codes_are_librdkafkas() -> None:

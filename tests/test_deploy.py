@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DEPLOY = ROOT / "deploy"
 DATA_DIR = "/var/lib/pixelcore"
 UID = 10001
-# What a worker gets beside PIXELCORE_DRAIN_SECONDS: workers_kill_timeout in cli.py.
+# What a worker gets beside PIXELCORE_DRAIN_SECONDS: workers_kill_timeout in cli_serve.py.
 KILL_SECONDS = 10
 
 

@@ -27,7 +27,7 @@ from tests.kafka.topics import read_committed
 from tests.load import Load
 from tests.servers import clean_environment, kafka_settings
 from tests.test_worker import wait_for
-from tests.wire import GOOD, ask
+from tests.wire import GOOD, ask, assert_pixel
 
 
 @pytest.fixture
@@ -229,3 +229,24 @@ def test_a_device_that_fails_for_a_while(serve: Serve, flushes: Flushes) -> None
         ("lost", 20),
     ]
     assert server.log().count("events are being lost") == 1, "a flood of them is one line"
+
+
+def test_an_interval_is_kept(serve: Serve, flushes: Flushes) -> None:
+    """A flush in so many seconds and no more, since a device may be slow."""
+    server = serve(flushes.environment | {"PIXELCORE_FSYNC": "3s", "PIXELCORE_DATA_DIR": str(flushes.root)})
+    seen: list[float] = []
+    deadline = time.monotonic() + 60
+    while len(seen) < 2:
+        assert time.monotonic() < deadline, "nothing is flushed"
+        assert_pixel(ask(server, GOOD))
+        time.sleep(0.02)
+        if flushes.count() > len(seen):
+            seen.append(time.monotonic())
+    assert seen[1] - seen[0] > 2.5, "not every second"
+
+    server.restart(PIXELCORE_FSYNC="60s")
+    before = set(flushes.root.glob("events/*/*.ndjson"))
+    assert_pixel(ask(server, GOOD))
+    (segment,) = set(flushes.root.glob("events/*/*.ndjson")) - before
+    segment.unlink()
+    wait_for(segment.exists, 30)  # what else a worker looks after does not wait for a flush

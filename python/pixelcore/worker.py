@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import multiprocessing
 import os
 import shutil
@@ -120,23 +121,24 @@ class Worker:
 
     def _keep_house(self) -> None:
         parent = multiprocessing.parent_process()
-        interval = self.settings.fsync if isinstance(self.settings.fsync, float) else HOUSEKEEPING_SECONDS
-        next_round = 0.0
-        while not self._stopping.wait(min(interval, HOUSEKEEPING_SECONDS)):
+        interval = self.settings.fsync if isinstance(self.settings.fsync, float) else math.inf
+        began = time.monotonic()
+        next_flush, next_round = began + interval, began + HOUSEKEEPING_SECONDS
+        while not self._stopping.wait(max(0.0, min(next_flush, next_round) - time.monotonic())):
+            # Both from the same moment, so that flushes and rounds of one second share their wakeups.
+            now = time.monotonic()
+            is_round = now >= next_round
+            if is_round:
+                next_round = now + HOUSEKEEPING_SECONDS
             try:
-                if isinstance(self.settings.fsync, float):
+                # Events that were lost are followed by safe ones only after a flush, however long the interval.
+                if now >= next_flush or (self._failure is not None and interval < math.inf):
+                    next_flush = now + interval
                     with counters.timed("fsync_seconds"):
                         self._collector.commit()
-                if time.monotonic() < next_round:
+                if not is_round:
                     continue
-                next_round = time.monotonic() + HOUSEKEEPING_SECONDS
-                self._mend()
-                used = self.events.measure()
-                if self._failure is not None and self._has_room(used) and self._flushes():
-                    log.warning("events are safe again")
-                    self._failure = None
-                    counters.ready(True)
-                self._report_now_and_then()
+                self._look_after()
             except (JournalError, OSError) as error:
                 self.failed(error)
             if parent is not None and os.getppid() != parent.pid:
@@ -145,6 +147,15 @@ class Worker:
                 self._hold.release()  # what is left to ship holds up no successor
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
+
+    def _look_after(self) -> None:
+        self._mend()
+        used = self.events.measure()
+        if self._failure is not None and self._has_room(used) and self._flushes():
+            log.warning("events are safe again")
+            self._failure = None
+            counters.ready(True)
+        self._report_now_and_then()
 
     def _mend(self) -> None:
         """Put back what somebody has removed of our journals."""

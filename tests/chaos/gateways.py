@@ -16,7 +16,8 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.chaos import accounting
-from tests.chaos.shim import Shim
+from tests.chaos.clock import Clock
+from tests.flushes import Flushes
 from tests.kafka.broker import free_port
 from tests.load import Load
 from tests.servers import Server
@@ -79,15 +80,18 @@ class Gateway:
         data.mkdir()
         _mount(data)
         self.number = number
-        self.shim = Shim(library, directory / "control", data)
+        self.clock = Clock(library, directory / "clock")
+        self.flushes = Flushes(data, directory / "flushes", record=False)
         self._metrics = f"127.0.0.1:{free_port()}"
+        preloaded = self.clock.environment | self.flushes.environment
+        preloaded["LD_PRELOAD"] = f"{self.clock.environment['LD_PRELOAD']} {self.flushes.environment['LD_PRELOAD']}"
         common = {
             "PIXELCORE_DEBUG_HEADER": "true",
             "PIXELCORE_METRICS_ADDRESS": self._metrics,
             # Small, so that rotation and deletion happen all the time.
             "PIXELCORE_JOURNAL_SEGMENT_BYTES": "65536",
         }
-        self.server = Server(directory, common | self.shim.environment | dict(settings), workers_wanted=WORKERS)
+        self.server = Server(directory, common | preloaded | dict(settings), workers_wanted=WORKERS)
         self.load = ChaosLoad(number, self.server.port, rate)
 
     def start(self) -> None:

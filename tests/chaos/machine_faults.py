@@ -67,11 +67,11 @@ def fill_while_checkpointing(arena: Arena, phase: int) -> Iterator[None]:
 @fault("fsync", "EIO from fsync", seconds=(1.0, 3.0), short="always")
 def fail_flushes(arena: Arena, _: int) -> Iterator[None]:
     for gateway in arena.gateways:
-        gateway.shim.fail_flushes(True)
+        gateway.flushes.fail()
     yield
     for gateway in arena.gateways:
         wait_until(_tells_of_failed_flushes(gateway), RECOVERY_SECONDS, "/readyz tells that flushes fail")
-        gateway.shim.fail_flushes(False)
+        gateway.flushes.fail(False)
     for gateway in arena.gateways:
         gateway.wait_ready()
 
@@ -83,10 +83,10 @@ def _tells_of_failed_flushes(gateway: Gateway) -> Callable[[], bool]:
 def _step(arena: Arena, seconds: float) -> Iterator[None]:
     seen, begun = len(arena.watch()), time.time()
     for gateway in arena.gateways:
-        gateway.shim.step_clock(seconds)
+        gateway.clock.step(seconds)
     yield
     for gateway in arena.gateways:
-        gateway.shim.step_clock(0)
+        gateway.clock.step(0)
     ended = time.time()
     sent = set[str]().union(*(gateway.load.sent.copy() for gateway in arena.gateways))
 

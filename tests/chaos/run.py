@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.chaos import machine_faults, network_faults, process_faults, shim  # noqa: F401 (they enter their faults)
+from tests.chaos import clock, machine_faults, network_faults, process_faults  # noqa: F401 (they enter their faults)
 from tests.chaos.accounting import Phase, Report, report
 from tests.chaos.arena import CHECKPOINTS, TOPIC, Arena
 from tests.chaos.cluster import NODES, Cluster
@@ -36,7 +36,7 @@ def run(directory: Path, rng: random.Random, faults: Sequence[Fault], seconds: f
     Raises `ChaosError` when the run proves nothing.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    library = shim.build(directory)
+    library = clock.build(directory)
     say("starting three brokers and two gateways")
     with Cluster(directory) as cluster:
         arena = Arena(directory, library, cluster, rng, RATE)

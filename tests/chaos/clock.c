@@ -1,7 +1,6 @@
-/* Preloaded into gateways: a wall clock that can be stepped, and flushes that fail.
+/* Preloaded into gateways: a wall clock that can be stepped.
  *
- * The file that CHAOS_CONTROL names is mapped: struct control below, which tests/chaos/shim.py writes. Flushes fail for
- * files under CHAOS_ROOT only.
+ * The file that CHAOS_CLOCK names is mapped: the nanoseconds that are added to CLOCK_REALTIME, which tests/chaos/clock.py writes.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -9,44 +8,31 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
-struct control {
-    volatile int64_t clock_ns;    /* added to CLOCK_REALTIME */
-    volatile int64_t flush_errno; /* 0: flushes work */
-};
-
-static struct control nothing;
-static struct control *control = &nothing;
-static const char *root;
+static volatile int64_t nothing;
+static volatile int64_t *offset = &nothing;
 
 #define SECOND 1000000000LL
 #define SLICE (SECOND / 10)
 
 static int (*real_clock_gettime)(clockid_t, struct timespec *);
 static int (*real_cond_timedwait)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
-static int (*real_fsync)(int);
-static int (*real_fdatasync)(int);
 
 __attribute__((constructor)) static void begin(void) {
     real_clock_gettime = dlsym(RTLD_NEXT, "clock_gettime");
-    real_fsync = dlsym(RTLD_NEXT, "fsync");
-    real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
     /* Without its version the x86-64 libc may give the one of 2002. */
     real_cond_timedwait = dlvsym(RTLD_NEXT, "pthread_cond_timedwait", "GLIBC_2.3.2");
     if (!real_cond_timedwait) real_cond_timedwait = dlsym(RTLD_NEXT, "pthread_cond_timedwait");
-    const char *path = getenv("CHAOS_CONTROL");
-    root = getenv("CHAOS_ROOT");
+    const char *path = getenv("CHAOS_CLOCK");
     int file = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
     if (file < 0) return;
-    void *map = mmap(NULL, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-    if (map != MAP_FAILED) control = map;
+    void *map = mmap(NULL, sizeof *offset, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (map != MAP_FAILED) offset = map;
     close(file);
 }
 
@@ -61,7 +47,7 @@ static struct timespec spec(int64_t ns) {
 int clock_gettime(clockid_t clock, struct timespec *time) {
     if (!real_clock_gettime) begin();
     int failed = real_clock_gettime(clock, time);
-    if (!failed && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) *time = spec(ns(time) + control->clock_ns);
+    if (!failed && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) *time = spec(ns(time) + *offset);
     return failed;
 }
 
@@ -93,30 +79,9 @@ int pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t *restr
     if (deadline->tv_sec < SECOND) return real_cond_timedwait(cond, mutex, deadline);
     struct timespec now;
     real_clock_gettime(CLOCK_REALTIME, &now);
-    int64_t left = ns(deadline) - (ns(&now) + control->clock_ns);
+    int64_t left = ns(deadline) - (ns(&now) + *offset);
     if (left < 0) left = 0;
     struct timespec until = spec(ns(&now) + (left < SLICE ? left : SLICE));
     int outcome = real_cond_timedwait(cond, mutex, &until);
     return outcome == ETIMEDOUT && left > SLICE ? 0 : outcome;
-}
-
-static int fails(int file) {
-    int failure = (int)control->flush_errno;
-    if (!failure || !root) return 0;
-    char link[64], path[4096];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
-    ssize_t length = readlink(link, path, sizeof path - 1);
-    if (length < 0) return 0;
-    path[length] = 0;
-    if (strncmp(path, root, strlen(root))) return 0;
-    errno = failure;
-    return 1;
-}
-
-int fsync(int file) {
-    return fails(file) ? -1 : real_fsync(file);
-}
-
-int fdatasync(int file) {
-    return fails(file) ? -1 : real_fdatasync(file);
 }
