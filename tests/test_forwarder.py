@@ -12,6 +12,7 @@ import pixelcore
 import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
+from pixelcore.shipment import SPACING_SECONDS
 
 from tests.conftest import Serve
 from tests.journals import segments
@@ -68,6 +69,25 @@ def test_workers_paused_beyond_the_transaction_timeout(serve: Serve, impatient_b
     assert server.workers() == paused
     assert server.get("/healthz").status == 200
     assert "Traceback" not in server.log()
+
+
+def test_small_batches_wait_for_more(serve: Serve, broker: Broker | External, topic: str) -> None:
+    """What a batch costs however small it is, no load may make it cost more than so many times a second."""
+    settings = kafka_settings(broker.bootstrap, topic)
+    server = serve(settings)
+
+    def batches() -> int:
+        return len(read_committed(broker.bootstrap, settings["PIXELCORE_CHECKPOINT_TOPIC"]))
+
+    with Load(server.port) as first:
+        first.wait(answers=1)
+    arrived(broker.bootstrap, topic, first.answered)  # else most of the time would be the opening
+    before, began = batches(), time.monotonic()
+    with Load(server.port, rate=500) as load:
+        load.wait(answers=1000)
+    most = (time.monotonic() - began) / SPACING_SECONDS + 5  # and what is left after the last answer
+    arrived(broker.bootstrap, topic, load.answered)
+    assert 1 < batches() - before <= most
 
 
 def test_shipped_journals_are_kept_and_not_shipped_again(broker: Broker | External, topic: str, tmp_path: Path) -> None:
