@@ -7,9 +7,8 @@
 use std::hint::black_box;
 use std::process::ExitCode;
 
-use pixelcore::compat::Compat;
 use pixelcore::event::{Request, write};
-use pixelcore::options::{Limits, Options};
+use pixelcore::options::{Compat, Limits, Options};
 use pixelcore::reason::Reason;
 use pixelcore::time::UnixMillis;
 

@@ -100,7 +100,7 @@ impl Keys {
     ///
     /// `id` (`pip_` and more, 64 characters of `[A-Za-z0-9_-]` at most) and `key` (`dk_live_` or `dk_test_` and more,
     /// the same) are required, or in place of `key` a `write_key`, which another vendor gave out (up to 64 characters of
-    /// the same, for [`Compat`](crate::compat::Compat)); `enabled` (true), `domain_allowlist` (empty: all), `rate_limit_rps` (1000; positive),
+    /// the same, for [`Compat`](crate::options::Compat)); `enabled` (true), `domain_allowlist` (empty: all), `rate_limit_rps` (1000; positive),
     /// `name` and `labels` (text to text) are not. One pipeline may have several keys, in a `[[pipeline]]` each, so
     /// that keys can be changed without a gap; a key belongs to one pipeline. A file without any pipeline is an
     /// error: it is most likely one that is being written.

@@ -1,7 +1,5 @@
 //! How requests are read: what may differ from one gateway to another.
 
-use crate::compat::Compat;
-
 /// How requests are read.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
@@ -32,5 +30,35 @@ impl Default for Limits {
     /// Those of the contract.
     fn default() -> Self {
         Self { query_bytes: 8192, parameters: 256, depth: 32 }
+    }
+}
+
+/// Whose pixel URLs are understood beside the native ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compat {
+    /// `data`, base64 of a JSON object, and the long names.
+    pub segment: bool,
+    /// The long names.
+    pub rudderstack: bool,
+}
+
+impl Compat {
+    /// Reads names, of which there are `segment` and `rudderstack`. The error is the first that is none of them.
+    pub fn of<'n>(names: impl IntoIterator<Item = &'n str>) -> Result<Self, &'n str> {
+        let mut found = Self::default();
+        for name in names {
+            match name {
+                "segment" => found.segment = true,
+                "rudderstack" => found.rudderstack = true,
+                _ => return Err(name),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether there is any.
+    #[must_use]
+    pub fn any(self) -> bool {
+        self.segment || self.rudderstack
     }
 }

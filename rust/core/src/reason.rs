@@ -9,7 +9,7 @@ pub enum Reason {
     QueryTooLong,
     /// The query has more parameters than [`Limits::parameters`](crate::options::Limits::parameters).
     TooManyParameters,
-    /// With [`Compat`](crate::compat::Compat): Segment's `data` is no base64 of a JSON object, or a member that means
+    /// With [`Compat`](crate::options::Compat): Segment's `data` is no base64 of a JSON object, or a member that means
     /// something has a value that means nothing.
     MalformedData,
     /// No `wk`, or an empty one.

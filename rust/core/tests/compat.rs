@@ -3,9 +3,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use pixelcore::compat::Compat;
 use pixelcore::event::{Request, write};
-use pixelcore::options::{Limits, Options};
+use pixelcore::options::{Compat, Limits, Options};
 use pixelcore::reason::Reason;
 use pixelcore::time::UnixMillis;
 use proptest::prelude::*;

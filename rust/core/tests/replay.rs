@@ -1,9 +1,8 @@
 //! A rejection's record, and the event that its request becomes later (contract, section 5).
 #![expect(clippy::unwrap_used)]
 
-use pixelcore::compat::Compat;
 use pixelcore::event::{Request, write, write_rejection};
-use pixelcore::options::{Limits, Options};
+use pixelcore::options::{Compat, Limits, Options};
 use pixelcore::reason::Reason;
 use pixelcore::replay::{Record, RecordError};
 use pixelcore::time::UnixMillis;

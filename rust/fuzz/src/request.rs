@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use pixelcore::address::{IpPolicy, TrustedProxies};
 use pixelcore::collector::Collector;
-use pixelcore::compat::Compat;
 use pixelcore::counters::Counters;
 use pixelcore::event::Request;
 use pixelcore::journal::{Journal, Reader, WhenFull};
 use pixelcore::keys::Keys;
-use pixelcore::options::{Limits, Options};
+use pixelcore::options::{Compat, Limits, Options};
 use pixelcore::time::UnixMillis;
 use tempfile::TempDir;
 

@@ -3,10 +3,9 @@
 use std::borrow::Cow;
 
 use pixelcore::collector::with_line;
-use pixelcore::compat::Compat;
 use pixelcore::event::Request;
 use pixelcore::form::{self, Raw};
-use pixelcore::options::{Limits, Options};
+use pixelcore::options::{Compat, Limits, Options};
 use pixelcore::reason::Reason;
 use pixelcore::time::UnixMillis;
 use pixelcore::{client, tree};

@@ -16,36 +16,6 @@ use crate::text;
 use crate::time::UnixMillis;
 use crate::tree::{self, Root};
 
-/// Whose pixel URLs are understood beside the native ones.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Compat {
-    /// `data`, base64 of a JSON object, and the long names.
-    pub segment: bool,
-    /// The long names.
-    pub rudderstack: bool,
-}
-
-impl Compat {
-    /// Reads names, of which there are `segment` and `rudderstack`. The error is the first that is none of them.
-    pub fn of<'n>(names: impl IntoIterator<Item = &'n str>) -> Result<Self, &'n str> {
-        let mut found = Self::default();
-        for name in names {
-            match name {
-                "segment" => found.segment = true,
-                "rudderstack" => found.rudderstack = true,
-                _ => return Err(name),
-            }
-        }
-        Ok(found)
-    }
-
-    /// Whether there is any.
-    #[must_use]
-    pub fn any(self) -> bool {
-        self.segment || self.rudderstack
-    }
-}
-
 /// What a foreign query says.
 #[derive(Default)]
 pub struct Foreign {

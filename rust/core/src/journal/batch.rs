@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::line::Keys;
+use super::message_key::Keys;
 
 /// Lines in one buffer.
 #[derive(Default)]

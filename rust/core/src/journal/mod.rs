@@ -10,7 +10,7 @@
 
 mod batch;
 mod commit;
-mod line;
+mod message_key;
 mod reader;
 mod scan;
 mod segment;

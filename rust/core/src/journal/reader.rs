@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::batch::Batch;
-use super::line::Keys;
+use super::scan;
 use super::segment::{self, Segment};
 use super::{At as _, Error};
 
@@ -135,7 +135,7 @@ impl Reader {
             for end in memchr::memchr_iter(b'\n', &chunk) {
                 let event = &chunk[begin..end];
                 begin = end + 1;
-                match Keys::of(event) {
+                match scan::keys(event) {
                     Some(keys) => {
                         let full = batch.bytes() + event.len() > max_bytes && !batch.is_empty();
                         if full || batch.len() == max_events {
