@@ -3,8 +3,8 @@
     python -m benches.latency [--quick]
 
 Requests leave on a schedule and their time runs from when they were due, so a stall counts for all that fell into it
-(no coordinated omission). Both servers get the same rate, 70 % of what the gateway reaches with 64 connections that
-each wait for their answer. The broker has a core of its own where there are three, else it shares the driver's, which
+(no coordinated omission). All servers get the same rate, 70 % of what the gateway that ships reaches with 64 connections
+that each wait for their answer; the one that only journals shows what of the latency is shipping's. The broker has a core of its own where there are three, else it shares the driver's, which
 may then always interrupt it.
 """
 
@@ -31,6 +31,7 @@ CONNECTIONS: Final = 256
 """More than are ever under way, so that a request waits for the server and not for a connection."""
 
 GIF_TITLE: Final = "GIF at 70 % of the maximum rate"
+JOURNAL: Final = "pixelcore, journal only"
 EXACTLY_ONCE: Final = "pixelcore, exactly-once"
 CALM: Final = 100
 """Requests a second while the time to the topic is taken; those of the first second don't count."""
@@ -96,12 +97,13 @@ def measure(directory: Path, quick: bool) -> Part:
         bootstrap = running.enter_context(fixtures.broker(directory, cores.broker)).bootstrap
         topics.create(bootstrap, topic, partitions=4)
         bare = fixtures.bare(directory, cores.server)
+        journal = fixtures.gateway(directory, JOURNAL, cores.server)
         ours = fixtures.gateway(directory, EXACTLY_ONCE, cores.server, kafka_settings(bootstrap, topic))
-        for server in (bare, ours):
+        for server in (bare, journal, ours):
             running.enter_context(server)
             server.first_answer()
             rate = SHARE * highest_rate(server, cores.driver, quick)
-        answers = gif([bare, ours], rate, cores.driver, quick)
+        answers = gif([bare, journal, ours], rate, cores.driver, quick)
         delays = to_topic(ours, bootstrap, topic, cores.driver, quick)
     median, late = percentile(delays, 50), percentile(delays, 99)
     return {
