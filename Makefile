@@ -67,7 +67,7 @@ bench: .venv/bench.stamp .kafka/lib  ## all measurements, held to their goals, i
 soak: .venv/dev.stamp .kafka/lib  ## half an hour at 70 % load: memory, descriptors and segments stay flat
 	$(BIN)/python -m benches.soak
 
-bench-report: .venv/dev.stamp  ## benches/REPORT.md and its plots, from the newest of benches/results
+bench-report: .venv/dev.stamp  ## benches/REPORT.md and its plots, from benches/results
 	$(BIN)/python -m benches.page
 
 docs: .venv/docs.stamp  ## the site, in site/; a warning is an error

@@ -1,6 +1,6 @@
-"""The page of the newest result: ``REPORT.md`` and its plots. No figure of it is typed by hand.
+"""The page of the results: ``REPORT.md`` and its plots. No figure of it is typed by hand.
 
-python -m benches.page                   from the newest of benches/results
+python -m benches.page                   each part from the newest of benches/results that has it
 python -m benches.page FILE --to FOLDER  from another file, to another folder
 """
 
@@ -139,6 +139,8 @@ def tables(result: Result, folder: Path) -> Iterator[str]:
     """Every part with its plot and tables."""
     for part, found in result["parts"].items():
         yield f"## {HEADINGS.get(part, part.capitalize())}"
+        if "measured" in found:
+            yield f"Measured {found['measured']}."
         for title, table in found["figures"].items():
             yield f"### {title}"
             for plot in PLOTS:
@@ -155,12 +157,12 @@ def tables(result: Result, folder: Path) -> Iterator[str]:
             yield f"![{part.capitalize()}](plots/{part}.svg)"
 
 
-def render(file: Path, history: Sequence[Path], folder: Path) -> Path:
-    """Write the page of a result file, with the trend over the older ones and itself where there are any."""
-    result = results.read(file)
+def render(files: Sequence[Path], history: Sequence[Path], folder: Path) -> Path:
+    """Write the page of result files, with the trend over all in ``history`` where there are several."""
+    result = results.merged(files)
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     where = f"{result['date'][:10]}, commit {result['commit']}, {result['cpu']}, {result['cores']} cores. {versions}."
-    made = f"Made by `make bench-report` from `{file.name}`; what is measured, and how: [README](README.md)."
+    made = "Made by `make bench-report` from the files in `results`; what is measured, and how: [README](README.md)."
     blocks = ["# Benchmark report", made, where]
     if result["quick"]:
         blocks.append("**A quick run: these figures are noise.**")
@@ -178,13 +180,13 @@ def render(file: Path, history: Sequence[Path], folder: Path) -> Path:
 def main() -> int:
     """Render what the command line names."""
     parser = argparse.ArgumentParser(description="Render the page of a result file.")
-    parser.add_argument("file", type=Path, nargs="?", help="default: the newest of benches/results")
+    parser.add_argument("file", type=Path, nargs="?", help="default: all of benches/results")
     parser.add_argument("--to", type=Path, default=ROOT / "benches", metavar="FOLDER")
     arguments = parser.parse_args()
     kept = results.kept()
     if not (arguments.file or kept):
         parser.error(f"there is no result in {results.RESULTS}: run make bench first")
-    print(render(arguments.file or kept[-1], kept, arguments.to))
+    print(render([arguments.file] if arguments.file else kept, kept, arguments.to))
     return 0
 
 

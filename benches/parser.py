@@ -37,7 +37,7 @@ def tables(runs: list[dict[str, Any]]) -> dict[str, Table]:
     for benchmark in (benchmark for run in runs for benchmark in run["benchmarks"]):
         info, stats = benchmark["extra_info"], benchmark["stats"]
         row = info["function"], info["query"]
-        cells.setdefault(row, {}).setdefault(info["contender"], []).append(stats["median"] * 1e6)
+        cells.setdefault(row, {}).setdefault(info["contender"], []).append(stats["median"] / info["calls"] * 1e6)
         spreads.setdefault(row, []).append(stats["iqr"] / stats["median"])
         sizes[info["query"]] = info["query_bytes"]
     found: dict[str, Table] = {}

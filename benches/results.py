@@ -11,10 +11,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, TypedDict
+from typing import Any, Final, Literal, TypeAlias, TypedDict, cast
 
 from typing_extensions import NotRequired
 
@@ -40,13 +40,14 @@ class Goal(TypedDict):
 
 class Part(TypedDict):
     """What one measurement found: tables by their titles, goals, what this machine could not measure and why, the versions
-    of who took part, and what was sampled over time, by name, ``minutes`` among them."""
+    of who took part, what was sampled over time, by name, ``minutes`` among them, and when, where the page has parts of several results."""
 
     figures: dict[str, Table]
     goals: list[Goal]
     left_out: NotRequired[dict[str, str]]
     versions: NotRequired[dict[str, str]]
     series: NotRequired[dict[str, list[float]]]
+    measured: NotRequired[str]
 
 
 class Result(TypedDict):
@@ -142,6 +143,17 @@ def read(file: Path) -> Result:
 def kept() -> list[Path]:
     """All kept result files, the oldest first."""
     return sorted(RESULTS.glob("*.json"), key=lambda file: read(file)["date"])
+
+
+def merged(files: Sequence[Path]) -> Result:
+    """The newest of these results, and of each part that it has not the newest there is, which says so in ``measured``."""
+    every = sorted(map(read, files), key=lambda result: result["date"])
+    last = every[-1]
+    parts: dict[str, Part] = {}
+    for result in every:
+        of = {} if result is last else {"measured": f"{result['date'][:10]}, commit {result['commit']}"}
+        parts |= {name: cast("Part", {**part, **of}) for name, part in result["parts"].items()}
+    return {**last, "parts": parts}
 
 
 def clean_up_when_terminated() -> None:

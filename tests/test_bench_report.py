@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -56,7 +57,7 @@ def file(result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def test_every_figure_and_goal_is_on_the_page(file: Path, result: Result, tmp_path: Path) -> None:
-    text = page.render(file, [file], tmp_path).read_text()
+    text = page.render([file], [file], tmp_path).read_text()
     assert f"commit c0ffee, {result['cpu']}" in text
     assert "these figures are noise" in text
     for part in result["parts"].values():
@@ -82,7 +83,7 @@ def test_plots_are_svg_that_depends_on_the_result_alone(file: Path, tmp_path: Pa
     first, second = (tmp_path / name for name in ("first", "second"))
     for folder in (first, second):
         folder.mkdir()
-        page.render(file, [file, file], folder)
+        page.render([file], [file, file], folder)
     names = {plot.file for plot in page.PLOTS} | {page.TREND, "soak.svg"}
     assert {path.name for path in (first / "plots").iterdir()} == names
     for name in names:
@@ -99,6 +100,16 @@ def test_parts_that_were_not_run_again_stay_in_the_file(file: Path, result: Resu
     assert results.write(again) == file
     kept = results.read(file)["parts"]
     assert kept == {**result["parts"], "growth": {"figures": {}, "goals": []}}
+
+
+def test_each_part_is_from_the_newest_result_that_has_it(file: Path, result: Result, tmp_path: Path) -> None:
+    part = {"figures": {"CPU": {"ours": {"us": 7.0}}}, "goals": []}
+    newer = tmp_path / "newer.json"
+    newer.write_text(json.dumps({**result, "date": "2999-01-01", "commit": "f00d", "parts": {"growth": part}}))
+    text = page.render([newer, file], [], tmp_path).read_text()
+    assert "2999-01-01, commit f00d" in text
+    assert f"## Latency\n\nMeasured {result['date'][:10]}, commit c0ffee.\n" in text
+    assert "## Growth\n\n### CPU\n" in text
 
 
 @pytest.mark.parametrize(
