@@ -20,7 +20,6 @@ from benches import rivals
 from benches.driver import CHROME
 from benches.queries import ADVERSARIAL, LENGTH, QUERIES
 
-
 ONCE, MANY = range(1), range(100)
 """How often a timed function calls what it is about: pytest-benchmark's own call of it takes as long as a short query."""
 

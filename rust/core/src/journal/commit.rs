@@ -13,7 +13,7 @@ use super::Error;
 
 /// From the beginning of a flush to that of the next at least. Under load a flush costs its core some 90 us, which is much
 /// for a few lines and little for many.
-const SPACING: Duration = Duration::from_millis(1);
+const SPACING: Duration = Duration::from_micros(500);
 
 /// A thread that flushes as long as somebody waits for a flush.
 ///

@@ -16,7 +16,7 @@ use super::{At as _, Error};
 const POLL: Duration = Duration::from_millis(5);
 
 /// How often it looks when none came for [`QUIET`]: waking up is what an idle gateway's time goes to.
-const LAZY_POLL: Duration = Duration::from_millis(25);
+const LAZY_POLL: Duration = Duration::from_millis(50);
 const QUIET: Duration = Duration::from_secs(1);
 
 /// How often a look is for a new segment, too.
@@ -232,8 +232,11 @@ impl Reader {
             open.find_next(&self.directory)?;
             let Open { file, start, next, .. } = &*open;
             let room = next.as_ref().map_or(usize::MAX, |next| saturate(next.start.saturating_sub(self.offset)));
-            chunk.resize(size.min(room), 0);
-            let read = file.read_at(chunk, self.offset - *start).at(&self.directory)?;
+            let at = self.offset - *start;
+            // No larger than what is there: it would be cleared for nothing, ten times a second where nothing comes.
+            let there = saturate(file.metadata().at(&self.directory)?.len().saturating_sub(at));
+            chunk.resize(size.min(room).min(there), 0);
+            let read = file.read_at(chunk, at).at(&self.directory)?;
             chunk.truncate(read);
             if let Some(last) = memchr::memrchr(b'\n', chunk) {
                 chunk.truncate(last + 1);
@@ -245,7 +248,7 @@ impl Reader {
                     continue;
                 }
                 // No event has a zero in it, and those that a power cut left may be megabytes, which nobody needs to hold.
-                if let Some(length) = line_length(file, self.offset - *start, room).at(&self.directory)? {
+                if let Some(length) = line_length(file, at, room).at(&self.directory)? {
                     self.corrupt += 1;
                     self.offset += length;
                     continue;
