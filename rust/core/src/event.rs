@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::client::{Client, client};
 use crate::compat::{self, Member};
-use crate::form::{self, Raw};
+use crate::form::{self, Raw, behind};
 use crate::options::{Limits, Options};
 use crate::parameters::{CAMPAIGN, Parameters, Trimmed};
 use crate::reason::Reason;
@@ -283,11 +283,6 @@ fn trimmed_member<const N: usize>(out: &mut Vec<u8>, name: &[u8; N], query: &[u8
             out.extend_from_slice(b"\",");
         }
     }
-}
-
-/// What of a query begins with a part of it.
-fn behind<'q>(query: &'q [u8], part: &[u8]) -> &'q [u8] {
-    &query[part.as_ptr().addr() - query.as_ptr().addr()..]
 }
 
 /// Appends a member whose text has nothing to escape.

@@ -35,24 +35,26 @@ impl<'q> Raw<'q> {
     #[inline(never)]
     fn decoded(self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.bytes.len());
-        self.decode_into(&mut bytes);
+        self.decode_into(self.bytes, &mut bytes);
         bytes
     }
 
-    /// Appends what [`decode`](Self::decode) returns.
-    pub fn decode_into(self, out: &mut Vec<u8>) {
+    /// Appends what [`decode`](Self::decode) returns. `query` is what the bytes are a part of: what is behind them makes
+    /// copying cheaper.
+    pub fn decode_into(self, query: &[u8], out: &mut Vec<u8>) {
         let begin = out.len();
-        let mut rest = self.bytes;
+        let (mut rest, mut length) = (behind(query, self.bytes), self.bytes.len());
         let mut seen = 0;
-        while !rest.is_empty() {
-            if PLAIN[usize::from(rest[0])] {
-                rest = &rest[copy_plain(out, rest, rest.len())..];
+        while length > 0 {
+            let taken = if PLAIN[usize::from(rest[0])] {
+                copy_plain(out, rest, length)
             } else {
-                let (byte, length) = decode_byte(rest);
+                let (byte, taken) = decode_byte(&rest[..length]);
                 out.push(byte);
                 seen |= byte;
-                rest = &rest[length..];
-            }
+                taken
+            };
+            (rest, length) = (&rest[taken..], length - taken);
         }
         if seen >= 0x80 {
             repair(out, begin);
@@ -88,7 +90,11 @@ pub fn pairs(query: &[u8]) -> Pairs<'_> {
 impl<'q> Iterator for Pairs<'q> {
     type Item = (Raw<'q>, Raw<'q>);
 
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "a call, and handing a pair over in memory, costs as much as splitting it"
+    )]
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         let (name, has_value) = loop {
             if self.at >= self.query.len() {
@@ -184,6 +190,12 @@ fn odd(vector: u8x16) -> u32 {
     // Moved down by 0x20 the control characters come after all others of ASCII.
     let not_text = (vector - u8x16::splat(0x20)).simd_ge(u8x16::splat(0x60));
     (is(b'%') | is(b'+') | is(b'"') | is(b'\\') | not_text).to_bitmask()
+}
+
+/// What of a query begins with a part of it.
+#[must_use]
+pub fn behind<'q>(query: &'q [u8], part: &[u8]) -> &'q [u8] {
+    &query[part.as_ptr().addr() - query.as_ptr().addr()..]
 }
 
 /// A copy of so many bytes whose end is cut off again costs less than one of any length.

@@ -46,7 +46,7 @@ impl<'q> Parameters<'q> {
                 self.take(query, tree, Path::InQuery, name.bytes, value, limits);
             } else {
                 decoded.clear();
-                name.decode_into(&mut decoded);
+                name.decode_into(query, &mut decoded);
                 self.take(query, tree, Path::Decoded, &decoded, value, limits);
             }
         }

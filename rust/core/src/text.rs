@@ -4,11 +4,14 @@
 #[inline]
 #[must_use]
 pub fn trim(text: &[u8]) -> &[u8] {
+    if ends_are_visible(text) { text } else { trim_blanks(text) }
+}
+
+/// A quick look that mostly tells that there is nothing to trim.
+#[inline]
+fn ends_are_visible(text: &[u8]) -> bool {
     const VISIBLE: std::ops::RangeInclusive<u8> = 0x21..=0x7E;
-    match (text.first(), text.last()) {
-        (Some(first), Some(last)) if VISIBLE.contains(first) && VISIBLE.contains(last) => text,
-        _ => trim_blanks(text),
-    }
+    matches!((text.first(), text.last()), (Some(first), Some(last)) if VISIBLE.contains(first) && VISIBLE.contains(last))
 }
 
 fn trim_blanks(text: &[u8]) -> &[u8] {
@@ -47,7 +50,7 @@ pub fn first_language(header: &str) -> &str {
     while !rest.is_empty() {
         let (range, after) =
             rest.split_at(rest.bytes().position(|byte| matches!(byte, b',' | b';')).unwrap_or(rest.len()));
-        match range.trim() {
+        match if ends_are_visible(range.as_bytes()) { range } else { range.trim() } {
             "" => rest = after.split_once(',').map_or("", |(_, next)| next),
             "*" => break,
             language => return language,

@@ -59,9 +59,11 @@ impl UnixMillis {
     /// The time that a `ts` names, if it is plausible: from the year 2000 to 23 hours after receipt (contract, section 4).
     #[must_use]
     pub fn of_ts(ts: &[u8], received_at: Self) -> Option<Self> {
+        // Beyond all plausible times, and ten times as much still fits.
+        const TOO_LATE: i64 = i64::MAX / 100;
         let digit = |number: i64, byte: &u8| {
-            let digit = byte.is_ascii_digit().then(|| i64::from(byte - b'0'))?;
-            number.checked_mul(10)?.checked_add(digit)
+            let digit = byte.wrapping_sub(b'0');
+            (digit < 10 && number < TOO_LATE).then(|| number * 10 + i64::from(digit))
         };
         Self::plausible(ts.iter().try_fold(0, digit)?, received_at)
     }

@@ -53,17 +53,18 @@ pub fn know_crawlers(list: &[u8]) -> PyResult<()> {
 
 #[pyfunction]
 pub fn pairs<'py>(py: Python<'py>, query: Query<'_>) -> PyResult<Bound<'py, PyList>> {
+    let query = query.bytes();
     let mut decoded = Vec::new();
     let mut text = |raw: Raw<'_>| {
         if raw.plain {
             return PyString::from_bytes(py, raw.bytes);
         }
         decoded.clear();
-        raw.decode_into(&mut decoded);
+        raw.decode_into(&query, &mut decoded);
         PyString::from_bytes(py, &decoded)
     };
     let pairs = PyList::empty(py);
-    for (name, value) in form::pairs(&query.bytes()) {
+    for (name, value) in form::pairs(&query) {
         pairs.append(PyTuple::new(py, [text(name)?, text(value)?])?)?;
     }
     Ok(pairs)

@@ -55,6 +55,9 @@ type Id = u32;
 const NONE: Id = Id::MAX;
 const ROOTS: Id = 2;
 
+/// Behind the last of [`Tree::texts`], so that each may be read in blocks.
+const BEHIND: [u8; 16] = [0; 16];
+
 /// Buffers that one huge query left behind are not kept.
 const KEPT_NODES: usize = 4096;
 
@@ -177,10 +180,14 @@ impl Tree {
             Path::Decoded(path) => {
                 if self.texts.is_empty() {
                     self.texts.extend_from_slice(query);
+                } else {
+                    self.texts.truncate(self.texts.len() - BEHIND.len());
                 }
+                let start = id(self.texts.len());
                 self.texts.extend_from_slice(path);
                 let end = id(self.texts.len());
-                Span { start: end - id(path.len()), end }
+                self.texts.extend_from_slice(&BEHIND);
+                Span { start, end }
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Stretches of the text that a tree is of, and what two paths share.
 
+use wide::u8x16;
+
 use super::children::digest;
 use super::id;
 
@@ -20,9 +22,21 @@ impl Span {
     #[inline]
     pub fn segment(self, texts: &[u8]) -> (Self, u32) {
         let text = self.of(texts);
-        let name = &text[..text.iter().position(|&byte| byte == b'.').unwrap_or(text.len())];
+        let name = &text[..first_dot(&texts[self.start as usize..], text.len())];
         (Self { end: self.start + id(name.len()), ..self }, digest(name))
     }
+}
+
+/// Where the first dot is in the first `length` bytes of a text, behind which it may go on; `length` if there is none.
+#[inline]
+fn first_dot(text: &[u8], length: usize) -> usize {
+    if let Some(chunk) = text.first_chunk::<16>() {
+        let dots = u8x16::from(*chunk).simd_eq(u8x16::splat(b'.')).to_bitmask();
+        if dots != 0 || length <= 16 {
+            return length.min(dots.trailing_zeros() as usize);
+        }
+    }
+    text[..length].iter().position(|&byte| byte == b'.').unwrap_or(length)
 }
 
 /// How many bytes two paths begin with that are the same. Where there are texts behind them eight bytes are compared at

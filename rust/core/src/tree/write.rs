@@ -23,26 +23,29 @@ impl Tree {
                 continue;
             }
             self.write_values(query, out, node, typed);
-            at = self.following(out, root as Id, at);
+            if node.next != NONE {
+                out.push(b',');
+                at = node.next;
+                continue;
+            }
+            at = self.following(out, root as Id, node.parent);
             in_array = at != NONE && self.node(self.node(at).parent).is_array;
         }
         out.push(b'}');
     }
 
-    /// The node to write after `at`, closing what ends with it.
+    /// The node to write after all members of `at`, closing what ends with them.
     fn following(&self, out: &mut Vec<u8>, root: Id, mut at: Id) -> Id {
-        loop {
+        while at != root {
             let node = self.node(at);
+            out.push(if node.is_array { b']' } else { b'}' });
             if node.next != NONE {
                 out.push(b',');
                 return node.next;
             }
             at = node.parent;
-            if at == root {
-                return NONE;
-            }
-            out.push(if self.node(at).is_array { b']' } else { b'}' });
         }
+        NONE
     }
 
     fn write_name(&self, query: &[u8], out: &mut Vec<u8>, node: &Node) {
@@ -52,7 +55,12 @@ impl Tree {
         if end as usize <= query.len() {
             form::copy(out, &query[start as usize..], (end - start) as usize);
         } else {
-            json::text(out, node.name.of(&self.texts));
+            let (mut rest, length) = (&self.texts[start as usize..], (end - start) as usize);
+            let plain = form::copy_plain(out, rest, length);
+            rest = &rest[plain..length];
+            if !rest.is_empty() {
+                json::text(out, rest);
+            }
         }
         out.extend_from_slice(b"\":");
     }
