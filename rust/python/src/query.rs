@@ -63,11 +63,12 @@ pub fn pairs<'py>(py: Python<'py>, query: Query<'_>) -> PyResult<Bound<'py, PyLi
         raw.decode_into(&query, &mut decoded);
         PyString::from_bytes(py, &decoded)
     };
-    let pairs = PyList::empty(py);
+    // Collected first, since a list of known length is filled without a call of its `append` for each.
+    let mut pairs = Vec::with_capacity(32);
     for (name, value) in form::pairs(&query) {
-        pairs.append(PyTuple::new(py, [text(name)?, text(value)?])?)?;
+        pairs.push(PyTuple::new(py, [text(name)?, text(value)?])?);
     }
-    Ok(pairs)
+    PyList::new(py, pairs)
 }
 
 #[pyfunction]
