@@ -53,8 +53,8 @@ HEADERS: Final = (
 class Load:
     """What a round was: ``cpu`` is the driver's own, to see whether it was the bottleneck.
 
-    ``latency`` is seconds from when a request was due to its answer, or without a rate from when it was sent; ``lag``
-    seconds from when it was due to when it was sent. Both are empty where nobody wants to know.
+    ``latency`` is seconds from when a request was sent to its answer, or from when it was due if the server kept it
+    from being sent; ``lag`` seconds from when it was due to when it was sent. Both are empty where nobody wants to know.
     """
 
     answered: int
@@ -152,29 +152,31 @@ def drive_at(pool: Connections, count: int, rate: float, stamped: bool, patience
     """The same on a schedule of ``rate`` requests a second, which no late answer holds up.
 
     A request that finds no free connection waits for one, and its clock runs from when it was due: a stall of the server
-    counts for all requests that fell into it. ``stamped`` gives each the time when it was due, in nanoseconds of the
+    counts for all requests that fell into it. If only the driver was late, its clock runs from when it was sent. ``stamped`` gives each the time when it was due, in nanoseconds of the
     monotonic clock, as its ``mid``.
     """
     requests = [request(person) for person in range(PEOPLE)]
     load = Load(count, 0.0, 0.0, [], [])
-    due_of: dict[int, float] = {}
+    since: dict[int, float] = {}
+    held_up = False
     free = deque(pool.sockets.values())
     began, cpu_began = time.monotonic(), time.process_time()
     sent = 0
     while len(load.latency) < count:
         while free and sent < count and (due := began + sent / rate) <= (now := time.monotonic()):
             connection = free.popleft()
-            due_of[connection.fileno()] = due
+            since[connection.fileno()] = due if held_up else now
             connection.sendall(request(sent, str(int(due * 1e9))) if stamped else requests[sent % PEOPLE])
             load.lag.append(now - due)
             sent += 1
-        waits_for_answer = not free or sent == count
+        held_up = not free
+        waits_for_answer = held_up or sent == count
         if not pool.ready(patience if waits_for_answer else began + sent / rate - time.monotonic()):
             if waits_for_answer:
                 raise TimeoutError(f"no answer for {patience} s")
             continue
         for connection in pool.answered(patience):
-            load.latency.append(time.monotonic() - due_of.pop(connection.fileno()))
+            load.latency.append(time.monotonic() - since.pop(connection.fileno()))
             free.append(connection)
     return Load(count, time.monotonic() - began, time.process_time() - cpu_began, load.latency, load.lag)
 

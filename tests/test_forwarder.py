@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -12,6 +13,8 @@ import pixelcore
 import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
+from pixelcore import settings
+from pixelcore.forwarder import NICENESS, Forwarder
 from pixelcore.shipment import SPACING_SECONDS
 
 from tests.conftest import Serve
@@ -88,6 +91,61 @@ def test_small_batches_wait_for_more(serve: Serve, broker: Broker | External, to
     most = (time.monotonic() - began) / SPACING_SECONDS + 5  # and what is left after the last answer
     arrived(broker.bootstrap, topic, load.answered)
     assert 1 < batches() - before <= most
+
+
+def niceness_of_librdkafka(worker: int) -> set[int]:
+    """How much lower than here the priority of its threads is."""
+    own, found = os.getpriority(os.PRIO_PROCESS, 0), set()
+    for task in Path(f"/proc/{worker}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+            if (task / "comm").read_text().startswith("rdk:"):
+                found.add(os.getpriority(os.PRIO_PROCESS, int(task.name)) - own)
+    return found
+
+
+def test_answers_go_first(serve: Serve, broker: Broker | External, topic: str) -> None:
+    """What ships has a lower priority than what answers."""
+    server = serve(kafka_settings(broker.bootstrap, topic))
+    with Load(server.port) as load:
+        load.wait(answers=1)
+    arrived(broker.bootstrap, topic, load.answered)
+    (worker,) = server.workers()
+    assert niceness_of_librdkafka(worker) == {NICENESS}
+    assert os.getpriority(os.PRIO_PROCESS, worker) == os.getpriority(os.PRIO_PROCESS, 0), "its main thread"
+
+
+def test_who_is_behind_hurries(
+    broker: Broker | External, topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The priority changes when batches were full too long, and back; what is shipped meanwhile is shipped once."""
+    monkeypatch.setattr("pixelcore.forwarder.BEHIND_SECONDS", 0.0)
+    monkeypatch.setattr("pixelcore.forwarder.HURRY_SECONDS", 0.5)
+    monkeypatch.setattr("pixelcore.shipment.BATCH_EVENTS", 50)
+    found = kafka_settings(broker.bootstrap, topic) | {"PIXELCORE_DATA_DIR": str(tmp_path)}
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+    sent = dead_journal(tmp_path, "one", 5_000)
+    own = [pixelcore.Journal(tmp_path / kind) for kind in ("events", "rejections")]
+    forwarder = Forwarder(settings.load(), own=(own[0], own[1]))
+
+    def seen(niceness: int) -> None:
+        deadline = time.monotonic() + 30
+        while niceness_of_librdkafka(os.getpid()) != {niceness}:
+            assert time.monotonic() < deadline, niceness
+
+    forwarder.start()
+    try:
+        seen(NICENESS)
+        seen(0)
+        arrived(broker.bootstrap, topic, sent)
+        time.sleep(1.0)  # longer than it hurries
+        sent |= dead_journal(tmp_path, "two", 10)
+        seen(NICENESS)
+    finally:
+        for journal in own:
+            journal.close()
+        forwarder.stop(10)
+    check(arrived(broker.bootstrap, topic, sent), sent, sent)
 
 
 def test_shipped_journals_are_kept_and_not_shipped_again(broker: Broker | External, topic: str, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ one process at a time, which holds its ``forward.lock``.
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -25,6 +27,12 @@ ORPHANS_EVERY_SECONDS = 2.0
 RESTART_SECONDS = 1.0
 # Of a copied journal whoever comes later ships what both have. What only this one has is shipped after that.
 LOST_SECONDS = 15.0
+# In a worker, so that a batch holds up no answer: a thirtieth of the weight of a thread that answers.
+NICENESS = 15
+# On a core full of requests that is too little to ship them all, so it ends when batches were full for so long, and begins
+# again when one was not and so much time has passed.
+BEHIND_SECONDS = 5.0
+HURRY_SECONDS = 60.0
 
 
 class Forwarder:
@@ -89,26 +97,46 @@ class _Route(threading.Thread):
         self._lost: dict[Path, float] = {}
         """Journals that others forward, and when to look again whether a finished one has something left here."""
         self.finished = False
+        self._ended = False
+        self._hurry_until = 0.0
+        """When its own journal may be shipped at a lower priority again; 0 while it is."""
 
     def run(self) -> None:
-        while not self.halted.is_set():
-            try:
-                if self._own is not None:
-                    self._ship_own(self._own)
-                else:
-                    self._ship_all()
-                return
-            except Exception:
-                log.critical("the forwarder failed and starts over; events are safe in the journal", exc_info=True)
-                self.halted.wait(RESTART_SECONDS)
+        while not (self._ended or self.halted.is_set()):
+            # Elsewhere all threads of a process have one priority.
+            if self._own is None or self._hurry_until or sys.platform != "linux":
+                self._ship()
+            else:
+                # Of its own, since a thread may lower its priority but not raise it again. librdkafka's threads inherit it.
+                gentle = threading.Thread(target=self._ship_gently, name=f"{self.name}, after answers", daemon=True)
+                gentle.start()
+                gentle.join()
 
-    def _ship_own(self, journal: Path) -> None:
+    def _ship_gently(self) -> None:
+        os.nice(NICENESS)
+        self._ship()
+
+    def _ship(self) -> None:
+        """Ship to the end, or to a change of priority."""
+        try:
+            if self._own is not None:
+                self._ended = self._ship_own(self._own)
+            else:
+                self._ship_all()
+                self._ended = True
+        except Exception:
+            log.critical("the forwarder failed and starts over; events are safe in the journal", exc_info=True)
+            self.halted.wait(RESTART_SECONDS)
+
+    def _ship_own(self, journal: Path) -> bool:
+        """False when the rest wants another priority."""
         own = self._shipment(journal)
         look_again = 0.0
         try:
             while not (own.done or self.halted.is_set()):
                 if time.monotonic() >= look_again and not self.stopping.is_set():
-                    self._ship_to_the_end(self._orphans())
+                    if self._ship_to_the_end(self._orphans()):
+                        return False
                     look_again = time.monotonic() + ORPHANS_EVERY_SECONDS
                 if own.claim():
                     own.step()
@@ -116,9 +144,11 @@ class _Route(threading.Thread):
                         # It was removed under us, and its writer, which lives, puts it back.
                         own = self._shipment(journal)
                 elif self.stopping.is_set() and not journal.exists():
-                    return  # there never was an event
+                    return True  # there never was an event
                 else:
                     self.halted.wait(WAIT_MS / 1000)
+                if self._changes_priority(own.full_since):
+                    return False
         except FencedError as error:
             log.critical(
                 "journal %s is forwarded by %s now, perhaps from a copy of the data directory: forwarding stops here",
@@ -127,6 +157,20 @@ class _Route(threading.Thread):
             )
         finally:
             own.close()
+        return True
+
+    def _changes_priority(self, full_since: float | None) -> bool:
+        """Whether to go on at another priority from now on."""
+        if self._own is None:
+            return False
+        now = time.monotonic()
+        if self._hurry_until == 0 and full_since is not None and now - full_since > BEHIND_SECONDS:
+            self._hurry_until = now + HURRY_SECONDS
+            return True
+        if self._hurry_until and full_since is None and now > self._hurry_until:
+            self._hurry_until = 0.0
+            return True
+        return False
 
     def _ship_all(self) -> None:
         live: dict[Path, Shipment] = {}
@@ -160,8 +204,8 @@ class _Route(threading.Thread):
                 if shipment.claim():
                     live[path] = shipment
 
-    def _ship_to_the_end(self, journals: list[Path]) -> None:
-        """Ship journals whose writers are gone, the oldest first."""
+    def _ship_to_the_end(self, journals: list[Path]) -> bool:
+        """Ship journals whose writers are gone, the oldest first. True when the rest wants another priority."""
         for path in journals:
             self._lost.pop(path, None)
             shipment = self._shipment(path)
@@ -170,9 +214,12 @@ class _Route(threading.Thread):
                 going_on = shipment.claim()
                 while going_on and not (shipment.done or shipment.stuck or self.stopping.is_set()):
                     self._guarded_step(shipment)
+                    if self._changes_priority(shipment.full_since):
+                        return True
                     going_on = path not in self._lost
             finally:
                 shipment.close()
+        return False
 
     def _guarded_step(self, shipment: Shipment) -> bool:
         try:

@@ -42,6 +42,8 @@ class Shipment:
         self.done = False
         self.stuck = False
         """Whether the last thing that went wrong was not Kafka's."""
+        self.full_since: float | None = None
+        """Since when each batch was full (monotonic seconds); None when the last one was not, or failed."""
         self._settings = settings
         self._topic = topic
         self._halted = halted
@@ -119,7 +121,8 @@ class Shipment:
         offset = self._reader.offset
         self._report_passed_over()
         if events:
-            self._next = began + SPACING_SECONDS if len(events) < self._batch else began
+            is_full = len(events) == self._batch or offset - delivery.committed > BATCH_BYTES / 2
+            self._next = began if is_full else began + SPACING_SECONDS
             try:
                 with counters.timed("transaction_seconds"):
                     delivery.deliver(events, offset)
@@ -133,9 +136,11 @@ class Shipment:
                 delivery.deliver([], offset)
             lag.note(self.journal, delivery.committed)
             self._backoff, self._fenced, self.stuck = 0.1, False, False
+            self.full_since = (self.full_since or began) if is_full else None
             self._batch = min(BATCH_EVENTS, self._batch * 2)
             self._reader.delete_before(delivery.committed, int(self._settings.journal_retain * 1000))
             return True
+        self.full_since = None
         if self._reader.finished():
             self._finish()
             return False
@@ -167,6 +172,7 @@ class Shipment:
         text = error.args[0].str() if isinstance(error, KafkaException) else str(error)
         log.warning("journal %s: %s; trying again", self.journal.name, text)
         self._drop_delivery()
+        self.full_since = None
         self.stuck = not isinstance(error, KafkaException)
         # Before it was opened there was nothing to be fenced off from: whoever comes last may have it.
         if isinstance(error, KafkaException) and error.args[0].code() in kafka.FENCED:

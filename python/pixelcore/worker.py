@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -26,6 +27,8 @@ log = logging.getLogger("pixelcore")
 
 HOUSEKEEPING_SECONDS = 1.0
 LOG_EVERY_SECONDS = 60.0
+# A request waits so long for the GIL when the forwarder has it. Python's own 5 ms are as long as a batch takes.
+SWITCH_SECONDS = 0.0002
 # With less free space than this, a worker that failed to write does not call itself ready again.
 SPARE_BYTES = 1 << 20
 
@@ -75,6 +78,7 @@ class Worker:
             from .forwarder import Forwarder
 
             self.forwarder = Forwarder(settings, own=(self.events, self.rejections))
+            sys.setswitchinterval(SWITCH_SECONDS)
             self.forwarder.start()
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
         self._housekeeper.start()
