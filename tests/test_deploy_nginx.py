@@ -43,7 +43,8 @@ def nginx(directory: Path, *upstreams: int) -> Iterator[int]:
     try:
         yield port
     finally:
-        process.terminate()
+        # A SIGTERM between nginx's look at its signals and its wait for events is seen with the next event only.
+        process.kill()
         process.wait(10)
 
 
