@@ -152,8 +152,8 @@ def drive_at(pool: Connections, count: int, rate: float, stamped: bool, patience
     """The same on a schedule of ``rate`` requests a second, which no late answer holds up.
 
     A request that finds no free connection waits for one, and its clock runs from when it was due: a stall of the server
-    counts for all requests that fell into it. If only the driver was late, its clock runs from when it was sent. ``stamped`` gives each the time when it was due, in nanoseconds of the
-    monotonic clock, as its ``mid``.
+    counts for all requests that fell into it. If only the driver was late, its clock runs from when it was sent.
+    ``stamped`` gives each the time when it was due, in nanoseconds of the monotonic clock, as its ``mid``.
     """
     requests = [request(person) for person in range(PEOPLE)]
     load = Load(count, 0.0, 0.0, [], [])

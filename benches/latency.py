@@ -6,8 +6,7 @@ Requests leave on a schedule, and a stall of the server counts for all that fell
 take turns of half a second, all at the same rate: 70 % of what the core of the gateway that ships had time for just before, with
 64 connections that each wait for their answer. The one that only journals shows what of the latency is shipping's. The broker has a core of
 its own where there are three, else it shares the driver's, which may then always interrupt it. Even so it makes the driver late, and
-requests then come in bursts: bare Granian is also measured while something else keeps the broker as busy, and there
-compared so.
+requests then come in bursts: bare Granian is also measured while something else keeps the broker as busy.
 """
 
 from __future__ import annotations
@@ -147,7 +146,6 @@ def measure(directory: Path, quick: bool) -> Part:
         ships = running.enter_context(shipping(bootstrap, topic, cores.broker))
         answers = gif([bare, journal, ours], ships, cores, quick)
         delays = to_topic(ours, bootstrap, topic, cores.driver, quick)
-    like = BESIDE if cores.broker == cores.driver else BARE
     median, late = percentile(delays, 50), percentile(delays, 99)
     return {
         "figures": {
@@ -155,11 +153,9 @@ def measure(directory: Path, quick: bool) -> Part:
             f"Event to topic, at {CALM} requests/s": {EXACTLY_ONCE: {"p50 ms": median, "p99 ms": late}},
         },
         "goals": [
-            goal(
-                "p99 of the GIF, to bare Granian's",
-                answers[EXACTLY_ONCE]["p99 ms"] / answers[like]["p99 ms"],
-                "<=",
-                1.3,
+            *(
+                goal(f"p99 of the GIF, to {like}", answers[EXACTLY_ONCE]["p99 ms"] / answers[like]["p99 ms"], "<=", 1.3)
+                for like in (BARE, BESIDE)
             ),
             goal("event to topic, median ms", median, "<", 25),
             goal("event to topic, p99 ms", late, "<", 150),

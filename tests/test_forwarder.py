@@ -114,16 +114,17 @@ def test_answers_go_first(serve: Serve, broker: Broker | External, topic: str) -
     assert os.getpriority(os.PRIO_PROCESS, worker) == os.getpriority(os.PRIO_PROCESS, 0), "its main thread"
 
 
+@pytest.mark.parametrize(("limit", "value"), [("BATCH_EVENTS", 50), ("BATCH_BYTES", 20_000)])
 def test_who_is_behind_hurries(
-    broker: Broker | External, topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    broker: Broker | External, topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:
     """The priority changes when batches were full too long, and back; what is shipped meanwhile is shipped once."""
     monkeypatch.setattr("pixelcore.forwarder.BEHIND_SECONDS", 0.0)
     monkeypatch.setattr("pixelcore.forwarder.HURRY_SECONDS", 0.5)
-    monkeypatch.setattr("pixelcore.shipment.BATCH_EVENTS", 50)
-    found = kafka_settings(broker.bootstrap, topic) | {"PIXELCORE_DATA_DIR": str(tmp_path)}
-    for name, value in found.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(f"pixelcore.shipment.{limit}", value)
+    for name, chosen in kafka_settings(broker.bootstrap, topic).items():
+        monkeypatch.setenv(name, chosen)
+    monkeypatch.setenv("PIXELCORE_DATA_DIR", str(tmp_path))
     sent = dead_journal(tmp_path, "one", 5_000)
     own = [pixelcore.Journal(tmp_path / kind) for kind in ("events", "rejections")]
     forwarder = Forwarder(settings.load(), own=(own[0], own[1]))

@@ -98,13 +98,14 @@ class _Route(threading.Thread):
         """Journals that others forward, and when to look again whether a finished one has something left here."""
         self.finished = False
         self._ended = False
+        # Elsewhere all threads of a process have one priority.
+        self._gives_way = own is not None and sys.platform == "linux"
         self._hurry_until = 0.0
-        """When its own journal may be shipped at a lower priority again; 0 while it is."""
+        """When what is shipped beside requests may give way to them again; 0 while it does."""
 
     def run(self) -> None:
         while not (self._ended or self.halted.is_set()):
-            # Elsewhere all threads of a process have one priority.
-            if self._own is None or self._hurry_until or sys.platform != "linux":
+            if self._hurry_until or not self._gives_way:
                 self._ship()
             else:
                 # Of its own, since a thread may lower its priority but not raise it again. librdkafka's threads inherit it.
@@ -161,7 +162,7 @@ class _Route(threading.Thread):
 
     def _changes_priority(self, full_since: float | None) -> bool:
         """Whether to go on at another priority from now on."""
-        if self._own is None:
+        if not self._gives_way:
             return False
         now = time.monotonic()
         if self._hurry_until == 0 and full_since is not None and now - full_since > BEHIND_SECONDS:

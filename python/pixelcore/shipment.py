@@ -121,6 +121,7 @@ class Shipment:
         offset = self._reader.offset
         self._report_passed_over()
         if events:
+            # A batch of large events ends a line before it has as many bytes.
             is_full = len(events) == self._batch or offset - delivery.committed > BATCH_BYTES / 2
             self._next = began if is_full else began + SPACING_SECONDS
             try:
