@@ -4,7 +4,7 @@
     python -m benches.instructions --record   write that file
 
 Counted is ``event::write`` of the core (``rust/core/benches/event.rs``) as the difference between two numbers of
-repetitions, so that starting up does not count. No query of 8 kB may cost more than ``WORST`` times as much per byte as the
+repetitions, so that starting up does not count. Names that were seen before cost less than new ones, so both are counted. No query of 8 kB may cost more than ``WORST`` times as much per byte as the
 ordinary one, so that nothing grows faster than its query. Another compiler or another processor's ``memcpy`` makes other
 instructions of the same source; where the compiler is not the recorded one, the comparison allows for that.
 """
@@ -45,9 +45,9 @@ def build() -> Path:
     return next(Path(found) for message in messages if (found := message.get("executable")))
 
 
-def collected(program: Path, times: int, query: str, expected: str = "accepted") -> int:
+def collected(program: Path, times: int, query: str, *new: str, expected: str = "accepted") -> int:
     """All instructions of one run, which must come to what is expected."""
-    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", str(program), str(times), query]
+    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", str(program), str(times), query, *new]
     run = subprocess.run(command, check=True, capture_output=True, text=True)
     if run.stdout.strip() != expected:
         raise RuntimeError(f"{run.stdout.strip()} instead of {expected}: {query[:80]}")
@@ -60,8 +60,12 @@ def collected(program: Path, times: int, query: str, expected: str = "accepted")
 def count(program: Path) -> dict[str, int]:
     """Instructions an event, by query."""
     return {
-        name: (collected(program, MANY, query) - collected(program, FEW, query)) // (MANY - FEW)
+        f"{name}, new names" if new else name: (
+            collected(program, MANY, query, *new) - collected(program, FEW, query, *new)
+        )
+        // (MANY - FEW)
         for name, query in QUERIES.items()
+        for new in ((), ("new",))
     }
 
 
@@ -69,7 +73,7 @@ def ratios(program: Path, email: int) -> dict[str, float]:
     """Instructions a byte of each adversarial query, accepted or rejected, to those of the email."""
     found = {}
     for name, (query, reason) in ADVERSARIAL.items():
-        few, many = (collected(program, times, query, reason or "accepted") for times in (FEW_LONG, MANY_LONG))
+        few, many = (collected(program, times, query, expected=reason or "accepted") for times in (FEW_LONG, MANY_LONG))
         found[name] = (many - few) / (MANY_LONG - FEW_LONG) / len(query) / (email / len(EMAIL))
     return found
 
@@ -106,7 +110,7 @@ def main() -> int:
     allowed = SAME_COMPILER if record["compiler"] == now else OTHER_COMPILER
     print(f"{now}; recorded with {record['compiler']}, so up to {allowed - 1:.0%} more is let pass")
     for name, count_now in counted.items():
-        print(f"{name:10}{count_now:10,} instructions an event{count_now / record['instructions'][name] - 1:+8.1%}")
+        print(f"{name:20}{count_now:10,} instructions an event{count_now / record['instructions'][name] - 1:+8.1%}")
     for name, ratio in found.items():
         print(f"{name:28}{ratio:6.2f} times the email's instructions a byte")
     errors = compare(counted, record["instructions"], allowed) + too_costly(found)

@@ -1,8 +1,9 @@
 //! One event, so many times: what `python -m benches.instructions` counts the instructions of.
 //!
-//!     event <times> <query>
+//!     event <times> <query> [new]
 //!
-//! It prints what became of the query: `accepted`, or the reason why not.
+//! It prints what became of the query: `accepted`, or the reason why not. With `new` each time has a name that no query
+//! had before.
 
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -14,7 +15,11 @@ use pixelcore::time::UnixMillis;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
-    let [_, times, query, ..] = &arguments[..] else { return ExitCode::FAILURE };
+    let [_, times, query, new @ ..] = &arguments[..] else { return ExitCode::FAILURE };
+    let mut query = query.clone().into_bytes();
+    if !new.is_empty() {
+        query.extend_from_slice(b"&n00000000=");
+    }
     let (Ok(times), Some(received_at)) = (times.parse::<u32>(), UnixMillis::new(1_740_493_801_250)) else {
         return ExitCode::FAILURE;
     };
@@ -43,10 +48,24 @@ fn main() -> ExitCode {
     let mut outcome = "accepted";
     for _ in 0..times {
         out.clear();
-        let written = write(&mut out, "track", black_box(query.as_bytes()), black_box(&request), &options, |_| Ok(""));
+        if !new.is_empty() {
+            count_up(&mut query);
+        }
+        let written = write(&mut out, "track", black_box(&query), black_box(&request), &options, |_| Ok(""));
         outcome = written.map_or_else(Reason::as_str, |_| "accepted");
         black_box(&out);
     }
     println!("{outcome}");
     ExitCode::SUCCESS
+}
+
+/// Makes the number before the last `=` the next one.
+fn count_up(query: &mut [u8]) {
+    for digit in query.iter_mut().rev().skip(1) {
+        if *digit < b'9' {
+            *digit += 1;
+            return;
+        }
+        *digit = b'0';
+    }
 }

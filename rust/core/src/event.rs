@@ -6,12 +6,12 @@ use uuid::Uuid;
 
 use crate::client::{Client, client};
 use crate::compat::{self, Member};
+use crate::fields::{CAMPAIGN, Trimmed};
 use crate::form::{self, Raw, behind};
 use crate::options::{Limits, Options};
-use crate::parameters::{CAMPAIGN, Parameters, Trimmed};
 use crate::reason::Reason;
+use crate::shape::{self, Root};
 use crate::time::UnixMillis;
-use crate::tree::{self, Root};
 use crate::{json, text};
 
 /// What was mended in an event rather than believed; `context.repaired` has it as it was sent.
@@ -96,9 +96,9 @@ pub fn write<'k>(
         Some(foreign) => (&foreign.query[..], usize::MAX), // they were counted as they were sent
         None => (query, options.limits.parameters),
     };
-    tree::with(|tree| {
-        let mut found = Parameters::default();
-        found.read(query, tree, &Limits { parameters, ..options.limits })?;
+    let limits = Limits { parameters, ..options.limits };
+    shape::with(query, &limits, options.typed_values, |parameters, shape| {
+        let found = shape.fields(parameters);
         if found.wk.is_empty() {
             return Err(Reason::MissingKey);
         }
@@ -109,7 +109,7 @@ pub fn write<'k>(
         if kind == "track" && found.e.bytes.is_empty() {
             return Err(Reason::MissingEvent);
         }
-        if found.too_deep || foreign.as_ref().is_some_and(|foreign| foreign.too_deep) {
+        if shape.too_deep || foreign.as_ref().is_some_and(|foreign| foreign.too_deep) {
             return Err(Reason::TooDeep);
         }
         let client = request.client();
@@ -145,11 +145,12 @@ pub fn write<'k>(
         trimmed_member(out, b"\"groupId\":\"", query, &found.gid);
         for (root, name) in [(Root::Properties, &b"\"properties\":"[..]), (Root::Traits, b"\"traits\":")] {
             let sent = foreign.as_ref().and_then(|foreign| foreign.object(root));
-            if !(tree.is_empty(root) && sent.is_none() || private && root == Root::Traits) {
+            let named = shape.object(root);
+            if !(named.is_empty() && sent.is_none() || private && root == Root::Traits) {
                 out.extend_from_slice(name);
                 match sent {
                     Some(sent) => out.extend_from_slice(sent.as_bytes()),
-                    None => tree.write(query, root, out, options.typed_values),
+                    None => named.write(out, parameters, options.typed_values),
                 }
                 out.push(b',');
             }

@@ -44,10 +44,11 @@ impl<'q> Raw<'q> {
     pub fn decode_into(self, query: &[u8], out: &mut Vec<u8>) {
         let begin = out.len();
         let (mut rest, mut length) = (behind(query, self.bytes), self.bytes.len());
+        out.reserve(length + SHORT);
         let mut seen = 0;
         while length > 0 {
-            let taken = if PLAIN[usize::from(rest[0])] {
-                copy_plain(out, rest, length)
+            let taken = if is_in_run(rest[0]) {
+                copy_run(out, rest, length)
             } else {
                 let (byte, taken) = decode_byte(&rest[..length]);
                 out.push(byte);
@@ -186,10 +187,16 @@ impl Marks {
 /// The bits of the bytes that are not [`PLAIN`].
 #[inline]
 fn odd(vector: u8x16) -> u32 {
+    (special(vector) | vector.simd_eq(u8x16::splat(b'+'))).to_bitmask()
+}
+
+/// The bytes that are neither [`PLAIN`] nor `+`.
+#[inline]
+fn special(vector: u8x16) -> u8x16 {
     let is = |byte| vector.simd_eq(u8x16::splat(byte));
     // Moved down by 0x20 the control characters come after all others of ASCII.
     let not_text = (vector - u8x16::splat(0x20)).simd_ge(u8x16::splat(0x60));
-    (is(b'%') | is(b'+') | is(b'"') | is(b'\\') | not_text).to_bitmask()
+    is(b'%') | is(b'"') | is(b'\\') | not_text
 }
 
 /// What of a query begins with a part of it.
@@ -197,6 +204,9 @@ fn odd(vector: u8x16) -> u32 {
 pub fn behind<'q>(query: &'q [u8], part: &[u8]) -> &'q [u8] {
     &query[part.as_ptr().addr() - query.as_ptr().addr()..]
 }
+
+/// What stands behind a text of ours, so that all of it may be read in blocks.
+pub const BEHIND: [u8; SHORT] = [0; SHORT];
 
 /// A copy of so many bytes whose end is cut off again costs less than one of any length.
 const SHORT: usize = 16;
@@ -214,19 +224,56 @@ pub fn copy(out: &mut Vec<u8>, from: &[u8], length: usize) {
     }
 }
 
-/// Appends plain bytes that the first `length` bytes of a text begin with, and returns how many.
+/// Adds a name to a digest of those before it: its end, where the names of a template differ most, and its length.
 #[inline]
-pub fn copy_plain(out: &mut Vec<u8>, from: &[u8], length: usize) -> usize {
+#[must_use]
+pub fn digest(digest: u64, name: &[u8]) -> u64 {
+    // Odd, and its bits look like chance: 2^64 by the golden ratio.
+    const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+    let end = match (name.last_chunk::<8>(), name.last_chunk::<4>(), name) {
+        (Some(end), ..) => u64::from_le_bytes(*end),
+        (_, Some(end), _) => u32::from_le_bytes(*end).into(),
+        (.., [first, .., last]) => u16::from_le_bytes([*first, *last]).into(),
+        _ => name.first().copied().unwrap_or_default().into(),
+    };
+    ((digest.rotate_left(23) ^ end).wrapping_add(name.len() as u64)).wrapping_mul(FACTOR)
+}
+
+/// Whether the first `length` bytes of two texts, behind which they may go on, are the same.
+#[inline]
+#[must_use]
+pub fn same(a: &[u8], b: &[u8], length: usize) -> bool {
+    match (a.first_chunk::<SHORT>(), b.first_chunk::<SHORT>()) {
+        (Some(a), Some(b)) if length <= SHORT => {
+            u8x16::from(*a).simd_eq(u8x16::from(*b)).to_bitmask() | u32::MAX << length == u32::MAX
+        }
+        _ => a[..length] == b[..length],
+    }
+}
+
+/// Appends what the plain bytes and `+` are decoded that the first `length` bytes of a text begin with, at most 16, and
+/// returns how many they are.
+#[inline]
+pub fn copy_run(out: &mut Vec<u8>, from: &[u8], length: usize) -> usize {
     if let Some(chunk) = from.first_chunk::<SHORT>() {
-        let plain = length.min((odd(u8x16::from(*chunk)) | 1 << SHORT).trailing_zeros() as usize);
-        out.extend_from_slice(chunk);
-        out.truncate(out.len() - SHORT + plain);
-        return plain;
+        let chunk = u8x16::from(*chunk);
+        let run = length.min((special(chunk).to_bitmask() | 1 << SHORT).trailing_zeros() as usize);
+        let plus = chunk.simd_eq(u8x16::splat(b'+'));
+        out.extend_from_slice(&(chunk ^ plus & u8x16::splat(b'+' ^ b' ')).to_array());
+        out.truncate(out.len() - SHORT + run);
+        return run;
     }
     let from = &from[..length];
-    let plain = from.iter().position(|&byte| !PLAIN[usize::from(byte)]).unwrap_or(length);
-    out.extend_from_slice(&from[..plain]);
-    plain
+    let run = from.iter().position(|&byte| !is_in_run(byte)).unwrap_or(length);
+    out.extend(from[..run].iter().map(|&byte| if byte == b'+' { b' ' } else { byte }));
+    run
+}
+
+/// Whether a byte is one that [`copy_run`] copies.
+#[inline]
+#[must_use]
+pub fn is_in_run(byte: u8) -> bool {
+    PLAIN[usize::from(byte)] || byte == b'+'
 }
 
 /// The first decoded byte, and how many bytes stand for it. An escape that is none stays as it is.
@@ -244,7 +291,7 @@ pub fn decode_byte(raw: &[u8]) -> (u8, usize) {
 }
 
 /// The bytes of a form-encoded text that stand for themselves, in the text and in a JSON string.
-pub const PLAIN: [bool; 256] = {
+const PLAIN: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0x20;
     while byte < 0x80 {

@@ -71,9 +71,9 @@ fn decoded(out: &mut Vec<u8>, mut rest: &[u8], mut length: usize) {
         if length == 0 {
             return;
         }
-        if form::PLAIN[usize::from(rest[0])] {
-            let plain = form::copy_plain(out, rest, length);
-            (rest, length) = (&rest[plain..], length - plain);
+        if form::is_in_run(rest[0]) {
+            let run = form::copy_run(out, rest, length);
+            (rest, length) = (&rest[run..], length - run);
             continue;
         }
         let (byte, mut encoded) = form::decode_byte(&rest[..length]);

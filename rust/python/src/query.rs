@@ -8,7 +8,7 @@ use pixelcore::form::{self, Raw};
 use pixelcore::options::{Compat, Limits, Options};
 use pixelcore::reason::Reason;
 use pixelcore::time::UnixMillis;
-use pixelcore::{client, tree};
+use pixelcore::{client, shape};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
@@ -74,7 +74,7 @@ pub fn pairs<'py>(py: Python<'py>, query: Query<'_>) -> PyResult<Bound<'py, PyLi
 #[pyfunction]
 #[pyo3(signature = (query, prefix = "p.", *, typed_values = false))]
 pub fn nest<'py>(py: Python<'py>, query: Query<'_>, prefix: &str, typed_values: bool) -> Bound<'py, PyBytes> {
-    PyBytes::new(py, &tree::nest(&query.bytes(), prefix, typed_values))
+    PyBytes::new(py, &shape::nest(&query.bytes(), prefix, typed_values))
 }
 
 #[pyfunction]

@@ -1,17 +1,18 @@
-//! Dotted names to nested JSON (contract, section 3), without a tree of owned strings: nodes and values are stretches of
-//! the query, and writing walks them without recursion, so no depth can exhaust the stack.
+//! Dotted names to nested JSON (contract, section 3), without a tree of owned strings: nodes are stretches of the query,
+//! and writing walks them without recursion, so no depth can exhaust the stack.
 
 mod children;
+mod object;
 mod settle;
 mod span;
 mod write;
 
-use std::cell::RefCell;
-
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use crate::form::{self, Raw};
+use crate::form::BEHIND;
 use span::{Span, shared, span};
+
+pub use object::Object;
 
 /// The members that the dotted paths of one query add up to. Its buffers serve one query after the other.
 pub struct Tree {
@@ -42,21 +43,23 @@ pub enum Root {
     Traits,
 }
 
+impl Root {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Properties, Self::Traits];
+}
+
 /// A decoded path, and where its bytes are.
 #[derive(Clone, Copy, Debug)]
-pub enum Path<'a> {
-    /// A part of the query.
-    InQuery(&'a [u8]),
-    /// Elsewhere, as UTF-8.
-    Decoded(&'a [u8]),
+pub struct Path<'a> {
+    /// UTF-8.
+    pub bytes: &'a [u8],
+    /// Whether they are a part of the query.
+    pub in_query: bool,
 }
 
 type Id = u32;
 const NONE: Id = Id::MAX;
 const ROOTS: Id = 2;
-
-/// Behind the last of [`Tree::texts`], so that each may be read in blocks.
-const BEHIND: [u8; 16] = [0; 16];
 
 /// Buffers that one huge query left behind are not kept.
 const KEPT_NODES: usize = 4096;
@@ -77,28 +80,12 @@ struct Node {
 
 /// A value in the list of its node. Their ids grow in query order.
 struct Value {
-    raw: Span,
-    plain: bool,
+    parameter: u32,
     next: Id,
 }
 
-thread_local! {
-    static TREE: RefCell<Tree> = RefCell::new(Tree::new());
-}
-
-/// Lends this thread's tree, empty.
-pub fn with<T>(work: impl FnOnce(&mut Tree) -> T) -> T {
-    TREE.with_borrow_mut(|tree| {
-        if tree.nodes.capacity() > KEPT_NODES {
-            *tree = Tree::new();
-        }
-        tree.clear();
-        work(tree)
-    })
-}
-
-impl Tree {
-    fn new() -> Self {
+impl Default for Tree {
+    fn default() -> Self {
         Self {
             nodes: Vec::with_capacity(64),
             values: Vec::with_capacity(64),
@@ -111,8 +98,14 @@ impl Tree {
             unsettled: false,
         }
     }
+}
 
-    fn clear(&mut self) {
+impl Tree {
+    /// Makes it empty.
+    pub fn clear(&mut self) {
+        if self.nodes.capacity() > KEPT_NODES {
+            *self = Self::default();
+        }
         self.nodes.clear();
         self.values.clear();
         self.texts.clear();
@@ -124,14 +117,8 @@ impl Tree {
         }
     }
 
-    /// Whether nothing was added below `root`.
-    #[must_use]
-    pub fn is_empty(&self, root: Root) -> bool {
-        self.node(root as Id).first_child == NONE
-    }
-
-    /// Adds one parameter of `query`: its path, which splits on `.`, and its value.
-    pub fn add(&mut self, query: &[u8], root: Root, path: Path<'_>, value: Raw<'_>) {
+    /// Adds one parameter of `query`: its path, which splits on `.`, and which one it is. Their order is the query's.
+    pub fn add(&mut self, query: &[u8], root: Root, path: Path<'_>, parameter: u32) {
         let path = self.place(query, path);
         let (mut node, mut rest) = self.known(query, root, path);
         loop {
@@ -150,7 +137,7 @@ impl Tree {
             }
             rest.start = name.end + 1;
         }
-        self.add_value(query, node, value);
+        self.add_value(node, parameter);
     }
 
     /// The deepest node of the last path that is on this one, too, and the rest of this one.
@@ -175,21 +162,19 @@ impl Tree {
     }
 
     fn place(&mut self, query: &[u8], path: Path<'_>) -> Span {
-        match path {
-            Path::InQuery(path) => span(query, path),
-            Path::Decoded(path) => {
-                if self.texts.is_empty() {
-                    self.texts.extend_from_slice(query);
-                } else {
-                    self.texts.truncate(self.texts.len() - BEHIND.len());
-                }
-                let start = id(self.texts.len());
-                self.texts.extend_from_slice(path);
-                let end = id(self.texts.len());
-                self.texts.extend_from_slice(&BEHIND);
-                Span { start, end }
-            }
+        if path.in_query {
+            return span(query, path.bytes);
         }
+        if self.texts.is_empty() {
+            self.texts.extend_from_slice(query);
+        } else {
+            self.texts.truncate(self.texts.len() - BEHIND.len());
+        }
+        let start = id(self.texts.len());
+        self.texts.extend_from_slice(path.bytes);
+        let end = id(self.texts.len());
+        self.texts.extend_from_slice(&BEHIND);
+        Span { start, end }
     }
 
     /// What spans are of.
@@ -197,9 +182,9 @@ impl Tree {
         if self.texts.is_empty() { query } else { &self.texts }
     }
 
-    fn add_value(&mut self, query: &[u8], node: Id, value: Raw<'_>) {
+    fn add_value(&mut self, node: Id, parameter: u32) {
         let new = id(self.values.len());
-        self.values.push(Value { raw: span(query, value.bytes), plain: value.plain, next: NONE });
+        self.values.push(Value { parameter, next: NONE });
         let node = self.node_mut(node);
         match std::mem::replace(&mut node.last_value, new) {
             NONE => {
@@ -240,27 +225,4 @@ impl Tree {
 #[expect(clippy::cast_possible_truncation)]
 fn id(index: usize) -> Id {
     index as Id
-}
-
-/// The members of the parameters whose decoded name begins with `prefix`, as one JSON object (contract, section 3).
-#[must_use]
-pub fn nest(query: &[u8], prefix: &str, typed: bool) -> Vec<u8> {
-    with(|tree| {
-        for (name, value) in form::pairs(query) {
-            let decoded = name.decode();
-            if let Some(path) = unescape_amp(&decoded).strip_prefix(prefix.as_bytes()) {
-                let path = if name.plain { Path::InQuery(path) } else { Path::Decoded(path) };
-                tree.add(query, Root::Properties, path, value);
-            }
-        }
-        let mut out = Vec::with_capacity(query.len());
-        tree.write(query, Root::Properties, &mut out, typed);
-        out
-    })
-}
-
-/// A name without the `amp;` that a template leaves there when it escapes `&` twice.
-#[must_use]
-pub fn unescape_amp(name: &[u8]) -> &[u8] {
-    name.strip_prefix(b"amp;").unwrap_or(name)
 }

@@ -1,13 +1,17 @@
-//! A settled tree as JSON.
+//! A settled tree as JSON with holes.
 
-use super::{Id, NONE, Node, Root, Span, Tree, Value};
-use crate::form::{self, Raw};
-use crate::{json, text};
+use super::object::{Hole, Object};
+use super::{Id, NONE, Node, Root, Span, Tree, id};
+use crate::form::{self, BEHIND};
+use crate::json;
 
 impl Tree {
-    /// Appends the object of `root`. With `typed` a value that is one becomes a JSON literal, see [`text::is_literal`].
-    pub fn write(&mut self, query: &[u8], root: Root, out: &mut Vec<u8>, typed: bool) {
+    /// Makes `into` the object of `root`. Unless it is `typed`, values will be strings.
+    pub fn write(&mut self, query: &[u8], root: Root, into: &mut Object, typed: bool) {
         self.settle(query);
+        let Object { text: out, holes } = into;
+        out.clear();
+        holes.clear();
         out.push(b'{');
         let mut at = self.node(root as Id).first_child;
         let mut in_array = false;
@@ -22,7 +26,7 @@ impl Tree {
                 at = node.first_child;
                 continue;
             }
-            self.write_values(query, out, node, typed);
+            self.write_values(out, holes, node, typed);
             if node.next != NONE {
                 out.push(b',');
                 at = node.next;
@@ -32,6 +36,7 @@ impl Tree {
             in_array = at != NONE && self.node(self.node(at).parent).is_array;
         }
         out.push(b'}');
+        out.extend_from_slice(&BEHIND);
     }
 
     /// The node to write after all members of `at`, closing what ends with them.
@@ -55,17 +60,12 @@ impl Tree {
         if end as usize <= query.len() {
             form::copy(out, &query[start as usize..], (end - start) as usize);
         } else {
-            let (mut rest, length) = (&self.texts[start as usize..], (end - start) as usize);
-            let plain = form::copy_plain(out, rest, length);
-            rest = &rest[plain..length];
-            if !rest.is_empty() {
-                json::text(out, rest);
-            }
+            json::text(out, node.name.of(&self.texts));
         }
         out.extend_from_slice(b"\":");
     }
 
-    fn write_values(&self, query: &[u8], out: &mut Vec<u8>, node: &Node, typed: bool) {
+    fn write_values(&self, out: &mut Vec<u8>, holes: &mut Vec<Hole>, node: &Node, typed: bool) {
         let several = node.first_value != node.last_value;
         if several {
             out.push(b'[');
@@ -73,7 +73,13 @@ impl Tree {
         let mut at = node.first_value;
         while at != NONE {
             let value = &self.values[at as usize];
-            write_value(query, out, value, typed);
+            if !typed {
+                out.push(b'"');
+            }
+            holes.push(Hole { at: id(out.len()), parameter: value.parameter });
+            if !typed {
+                out.push(b'"');
+            }
             at = value.next;
             if at != NONE {
                 out.push(b',');
@@ -83,16 +89,4 @@ impl Tree {
             out.push(b']');
         }
     }
-}
-
-fn write_value(query: &[u8], out: &mut Vec<u8>, &Value { raw, plain, .. }: &Value, typed: bool) {
-    if typed {
-        let decoded = Raw { bytes: raw.of(query), plain }.decode();
-        if text::is_literal(&decoded) {
-            return out.extend_from_slice(&decoded);
-        }
-    }
-    out.push(b'"');
-    json::form_text(out, &query[raw.start as usize..], (raw.end - raw.start) as usize, plain);
-    out.push(b'"');
 }

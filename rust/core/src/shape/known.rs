@@ -1,0 +1,134 @@
+//! The shapes that a thread keeps, by the names that they are of.
+
+use std::cell::RefCell;
+use std::mem;
+
+use super::{Shape, each_decoded};
+use crate::form;
+use crate::options::Limits;
+use crate::parameters::{Parameter, Parameters};
+use crate::reason::Reason;
+use crate::tree::{Object, Path, Root, Tree};
+
+/// So many are kept, each where its digest says; of two that belong there the later one.
+const KEPT: usize = 64;
+
+/// Only shapes of so many parameters, and of so many bytes of names, are kept: what is longer is hardly a template's.
+const KEPT_PARAMETERS: usize = 128;
+const KEPT_NAMES: usize = 2048;
+
+/// Buffers, and what is kept.
+struct Shapes {
+    parts: Vec<Parameter>,
+    tree: Tree,
+    /// Of names that are not known.
+    new: Shape,
+    known: Vec<Known>,
+    /// The digests of names that were seen last and not known. What is seen once only is not kept, so queries
+    /// whose names are chosen at random cost no copies, and drive nothing away.
+    seen: [u64; KEPT],
+}
+
+/// A shape, and what it is the shape of.
+#[derive(Default)]
+struct Known {
+    digest: u64,
+    names: Vec<u8>,
+    /// Where in `names` each ends.
+    ends: Vec<u32>,
+    depth: usize,
+    typed: bool,
+    shape: Shape,
+}
+
+thread_local! {
+    static SHAPES: RefCell<Shapes> = RefCell::new(Shapes {
+        parts: Vec::new(),
+        tree: Tree::default(),
+        new: Shape::default(),
+        known: std::iter::repeat_with(Known::default).take(KEPT).collect(),
+        seen: [0; KEPT],
+    });
+}
+
+/// Splits a query and lends its shape.
+pub(crate) fn with<'q, T>(
+    query: &'q [u8],
+    limits: &Limits,
+    typed: bool,
+    work: impl FnOnce(&Parameters<'q, '_>, &Shape) -> Result<T, Reason>,
+) -> Result<T, Reason> {
+    SHAPES.with_borrow_mut(|shapes| {
+        let Shapes { parts, tree, new, known, seen } = shapes;
+        let parameters = Parameters::split(query, limits.parameters, parts).ok_or(Reason::TooManyParameters)?;
+        #[expect(clippy::cast_possible_truncation, reason = "less than KEPT")]
+        let place = (parameters.digest >> (u64::BITS - KEPT.ilog2())) as usize;
+        let known = &mut known[place];
+        if known.is_of(&parameters, limits.depth, typed) {
+            return work(&parameters, &known.shape);
+        }
+        new.read(tree, &parameters, limits.depth, typed);
+        if !is_short(&parameters) {
+            // Nor is a buffer kept that is as long.
+            return work(&parameters, &mem::take(new));
+        }
+        if mem::replace(&mut seen[place], parameters.digest) != parameters.digest {
+            return work(&parameters, new);
+        }
+        known.keep(&parameters, limits.depth, typed, new);
+        work(&parameters, &known.shape)
+    })
+}
+
+/// The members of the parameters whose decoded name begins with `prefix`, as one JSON object (contract, section 3).
+#[must_use]
+pub fn nest(query: &[u8], prefix: &str, typed: bool) -> Vec<u8> {
+    SHAPES.with_borrow_mut(|Shapes { parts, tree, .. }| {
+        let mut out = Vec::with_capacity(query.len());
+        if let Some(parameters) = Parameters::split(query, usize::MAX, parts) {
+            tree.clear();
+            each_decoded(&parameters, |index, name, in_query| {
+                if let Some(bytes) = name.strip_prefix(prefix.as_bytes()) {
+                    tree.add(query, Root::Properties, Path { bytes, in_query }, index);
+                }
+            });
+            let mut object = Object::default();
+            tree.write(query, Root::Properties, &mut object, typed);
+            object.write(&mut out, &parameters, typed);
+        }
+        out
+    })
+}
+
+impl Known {
+    /// Whether the names of a query are those that this is the shape of.
+    fn is_of(&self, parameters: &Parameters<'_, '_>, depth: usize, typed: bool) -> bool {
+        let mut start = 0;
+        self.digest == parameters.digest
+            && self.depth == depth
+            && self.typed == typed
+            && self.ends.len() == parameters.len()
+            && self.ends.iter().zip(parameters.names()).all(|(&end, name)| {
+                let (known, length) = (&self.names[start..], end as usize - start);
+                start = end as usize;
+                length == name.bytes.len() && form::same(known, form::behind(parameters.query, name.bytes), length)
+            })
+    }
+
+    /// Takes a new shape's place, and gives it the old one's buffers.
+    fn keep(&mut self, parameters: &Parameters<'_, '_>, depth: usize, typed: bool, new: &mut Shape) {
+        (self.digest, self.depth, self.typed) = (parameters.digest, depth, typed);
+        self.names.clear();
+        self.ends.clear();
+        for name in parameters.names() {
+            self.names.extend_from_slice(name.bytes);
+            self.ends.push(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
+        }
+        self.names.extend_from_slice(&form::BEHIND);
+        mem::swap(&mut self.shape, new);
+    }
+}
+
+fn is_short(parameters: &Parameters<'_, '_>) -> bool {
+    parameters.len() <= KEPT_PARAMETERS && parameters.names().map(|name| name.bytes.len()).sum::<usize>() <= KEPT_NAMES
+}
