@@ -1,4 +1,4 @@
-"""A server with one worker on one core, Granian unless told otherwise, and what its processes have cost so far."""
+"""A server on one core, Granian unless told otherwise, and what its processes have cost so far."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TICK: Final = 1 / os.sysconf("SC_CLK_TCK")
 START_SECONDS: Final = 30.0
 
 # The same for bare and pixelcore. Granian chooses uvloop itself where it is installed; here a missing one is an error.
-FLAGS: Final = ("--interface", "rsgi", "--loop", "uvloop", "--workers", "1", "--no-ws", "--log-level", "warning")
+FLAGS: Final = ("--interface", "rsgi", "--loop", "uvloop", "--no-ws", "--log-level", "warning")
 
 
 def stat(process: Path) -> tuple[int, int]:
@@ -62,7 +62,7 @@ def free_port() -> int:
 class Server:
     """``name`` is what the report calls it; ``data`` is where its journal is, None for one that keeps nothing.
 
-    Granian serves ``app`` unless there is a ``command``, in which ``{port}`` stands for the port; it is also in its
+    It can be started again when it has ended. Granian serves ``app`` unless there is a ``command``, in which ``{port}`` stands for the port; it is also in its
     environment as ``PORT``. ``gif`` is what answers end with.
     """
 
@@ -75,6 +75,7 @@ class Server:
     answered: int = 0
     command: Sequence[str] = ()
     gif: bytes = GIF
+    workers: int = 1
 
     def __enter__(self) -> Self:
         self.port = free_port()
@@ -84,7 +85,8 @@ class Server:
             command = [part.replace("{port}", str(self.port)) for part in self.command]
             inherited["PORT"] = str(self.port)
         else:
-            command = [sys.executable, "-m", "granian", *FLAGS, "--port", str(self.port), self.app]
+            command = [sys.executable, "-m", "granian", *FLAGS, "--workers", str(self.workers)]
+            command += ["--port", str(self.port), self.app]
         ours = os.sched_getaffinity(0)
         try:
             if self.core is not None:
