@@ -21,7 +21,7 @@ import pixelcore
 import pytest
 
 from tests.conftest import Serve
-from tests.kafka.broker import Broker, External
+from tests.kafka.broker import EXTERNAL, Broker, External
 from tests.kafka.topics import Message, Reader, create, read_committed
 from tests.load import Load
 from tests.servers import Command, forward, journal_lines, kafka_settings
@@ -289,3 +289,33 @@ def test_a_copy_of_a_live_server_takes_over(
     server.restart()
     answered, sent = before.answered | after.answered, before.sent | after.sent
     check(arrived(broker.bootstrap, topic, answered), answered, sent)
+
+
+def batches(log: Path) -> list[tuple[bool, int]]:
+    """The record batches of a partition, in order: whether it is a control batch, and how many records it has.
+
+    Source: https://kafka.apache.org/documentation/#recordbatch
+    """
+    found, data = [], log.read_bytes()
+    while data and (length := int.from_bytes(data[8:12], "big")):
+        attributes, last = int.from_bytes(data[21:23], "big"), int.from_bytes(data[23:27], "big")
+        found.append((bool(attributes & 0x20), last + 1))
+        data = data[12 + length :]
+    return found
+
+
+def test_a_transaction_is_one_request(broker: Broker | External, topic: str, tmp_path: Path) -> None:
+    """Of a transaction that takes several requests a partition, librdkafka's thread would wait for each in a loop."""
+    if isinstance(broker, External):
+        pytest.skip(f"reads the broker's files, which are not those of the one that {EXTERNAL} names")
+    create(broker.bootstrap, topic, partitions=1)
+    with pixelcore.Journal(tmp_path / "events") as journal:
+        for number in range(4_000):
+            # Some 300 and 1,300 bytes, so that events and bytes fill a batch.
+            pad = "x" * (1_000 if number < 1_000 else 1)
+            journal.append(pixelcore.event("track", f"wk=k&e=E&uid=user_{number}&p.pad={pad}"))
+    assert finish(forward(tmp_path, kafka_settings(broker.bootstrap, topic)))[0] == 0
+    (log,) = (broker.directory / "data" / f"{topic}-0").glob("*.log")
+    found = batches(log)
+    assert sum(count for is_control, count in found if not is_control) == 4_000
+    assert [is_control for is_control, _ in found] == [False, True] * (len(found) // 2), found

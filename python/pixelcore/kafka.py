@@ -24,6 +24,8 @@ _DEFAULTS = {
 }
 _PRODUCER_DEFAULTS: dict[str, str | bool] = {
     "enable.idempotence": "true",
+    # A batch is produced and then flushed, which waits for no linger: what leaves before would be a request of its own.
+    "linger.ms": "100",
     "delivery.report.only.error": True,  # a callback for each event that arrived would cost as much as sending it
     "partitioner": "murmur2_random",  # as Java's producers do, so that joins by key work
     "transaction.timeout.ms": "15000",  # an open transaction hides what comes after it from read_committed consumers

@@ -25,7 +25,9 @@ log = logging.getLogger("pixelcore")
 
 # More in flight would cost a worker memory (5,000 took 5 MB) and more CPU time an event, and ships no faster.
 BATCH_EVENTS = 2500
-BATCH_BYTES = 2 << 20
+# Fits in one request, keys and Kafka's framing included (`batch.size`, 1,000,000): of what is left over librdkafka's thread
+# asks in a loop whether the first request is answered yet, since an idempotent producer has one batch a partition under way.
+BATCH_BYTES = 900_000
 WAIT_MS = 100
 # From the beginning of a batch to that of the next, unless it was full. However small, a batch costs some 1 ms of CPU: its
 # requests, and librdkafka's threads that wake each other.
