@@ -8,7 +8,7 @@ use crate::form;
 use crate::options::Limits;
 use crate::parameters::{Parameter, Parameters};
 use crate::reason::Reason;
-use crate::tree::{Object, Path, Root, Tree};
+use crate::tree::{Path, Root, Tree};
 
 /// So many are kept, each where its digest says; of two that belong there the later one.
 const KEPT: usize = 64;
@@ -83,7 +83,7 @@ pub(crate) fn with<'q, T>(
 /// The members of the parameters whose decoded name begins with `prefix`, as one JSON object (contract, section 3).
 #[must_use]
 pub fn nest(query: &[u8], prefix: &str, typed: bool) -> Vec<u8> {
-    SHAPES.with_borrow_mut(|Shapes { parts, tree, .. }| {
+    SHAPES.with_borrow_mut(|Shapes { parts, tree, new, .. }| {
         let mut out = Vec::with_capacity(query.len());
         if let Some(parameters) = Parameters::split(query, usize::MAX, parts) {
             tree.clear();
@@ -92,9 +92,12 @@ pub fn nest(query: &[u8], prefix: &str, typed: bool) -> Vec<u8> {
                     tree.add(query, Root::Properties, Path { bytes, in_query }, index);
                 }
             });
-            let mut object = Object::default();
-            tree.write(query, Root::Properties, &mut object, typed);
+            let object = &mut new.objects[Root::Properties as usize];
+            tree.write(query, Root::Properties, object, typed);
             object.write(&mut out, &parameters, typed);
+            if !is_short(&parameters) {
+                mem::take(object);
+            }
         }
         out
     })
