@@ -14,7 +14,7 @@ from pathlib import Path
 import pixelcore.check
 import pixelcore.settings
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from pixelcore.check import Check, compare_clocks, within
 from pixelcore.check_kafka import Finding, Setup, replication_warnings
 
@@ -85,9 +85,21 @@ def levels(lines: Lines) -> dict[str, str]:
 def sizes(bootstrap: str) -> dict[str, int]:
     """All topics with the number of records that somebody may see who reads what is not committed, too."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "sizes"})
+
+    def end(name: str, part: int) -> int:
+        """Where a partition ends, once it has a leader: its topic may just have been made."""
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                return consumer.get_watermark_offsets(TopicPartition(name, part))[1]
+            except KafkaException:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+
     try:
         return {
-            name: sum(consumer.get_watermark_offsets(TopicPartition(name, part))[1] for part in topic.partitions)
+            name: sum(end(name, part) for part in topic.partitions)
             for name, topic in consumer.list_topics(timeout=10).topics.items()
             if not name.startswith("__")
         }

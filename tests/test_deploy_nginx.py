@@ -63,6 +63,14 @@ def ask(port: int, target: str, headers: Mapping[str, str] = MappingProxyType({}
             return answer.status, answer.read()
 
 
+def lines_of(log: Path, count: int) -> str:
+    """A log, once it has so many lines: nginx writes them after its answers."""
+    deadline = time.monotonic() + 10
+    while (text := log.read_text()).count("\n") < count and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return text
+
+
 def test_nginx_passes_pixels_on_and_logs_no_query(tmp_path: Path, serve: Serve) -> None:
     server = serve()
     targets = [
@@ -76,9 +84,9 @@ def test_nginx_passes_pixels_on_and_logs_no_query(tmp_path: Path, serve: Serve) 
         server.kill()
         status, _ = ask(port, targets[0])
         assert status == 502
+        log = lines_of(tmp_path / "pixelcore.log", 3)
     assert [event["event"] for event in server.events()] == ["Secret/One"]
     assert [rejection["reason"] for rejection in server.rejections()] == ["query_too_long"]
-    log = (tmp_path / "pixelcore.log").read_text()
     assert [line.split()[2:4] for line in log.splitlines()] == [
         ["/v1/pixel/track", "200"],
         ["/v1/pixel/page", "200"],
