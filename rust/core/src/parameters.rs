@@ -2,6 +2,8 @@
 
 use crate::form::{self, Raw};
 
+const KEPT_PARTS: usize = 4096;
+
 /// A query and where its parameters are in it.
 #[derive(Clone, Copy)]
 pub struct Parameters<'q, 'p> {
@@ -44,6 +46,8 @@ impl<'q, 'p> Parameters<'q, 'p> {
     /// Splits a query; None when it has more parameters than `limit`. `parts` is a buffer.
     pub fn split(query: &'q [u8], limit: usize, parts: &'p mut Vec<Parameter>) -> Option<Self> {
         parts.clear();
+        // What one huge query left behind is not kept.
+        parts.shrink_to(KEPT_PARTS);
         let mut digest = 0;
         for (name, value) in form::pairs(query) {
             if parts.len() == limit {
