@@ -224,21 +224,6 @@ pub fn copy(out: &mut Vec<u8>, from: &[u8], length: usize) {
     }
 }
 
-/// Adds a name to a digest of those before it: its end, where the names of a template differ most, and its length.
-#[inline]
-#[must_use]
-pub fn digest(digest: u64, name: &[u8]) -> u64 {
-    // Odd, and its bits look like chance: 2^64 by the golden ratio.
-    const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
-    let end = match (name.last_chunk::<8>(), name.last_chunk::<4>(), name) {
-        (Some(end), ..) => u64::from_le_bytes(*end),
-        (_, Some(end), _) => u32::from_le_bytes(*end).into(),
-        (.., [first, .., last]) => u16::from_le_bytes([*first, *last]).into(),
-        _ => name.first().copied().unwrap_or_default().into(),
-    };
-    ((digest.rotate_left(23) ^ end).wrapping_add(name.len() as u64)).wrapping_mul(FACTOR)
-}
-
 /// Whether the first `length` bytes of two texts, behind which they may go on, are the same.
 #[inline]
 #[must_use]

@@ -53,7 +53,7 @@ impl<'q, 'p> Parameters<'q, 'p> {
             if parts.len() == limit {
                 return None;
             }
-            digest = form::digest(digest, name.bytes);
+            digest = mix(digest, name.bytes);
             parts.push(Parameter { name: Part::of(query, name), value: Part::of(query, value) });
         }
         Some(Self { query, parts, digest })
@@ -74,4 +74,18 @@ impl<'q, 'p> Parameters<'q, 'p> {
     pub fn value(&self, index: u32) -> Raw<'q> {
         self.parts[index as usize].value.raw(self.query)
     }
+}
+
+/// Adds a name to a digest of those before it: its end, where the names of a template differ most, and its length.
+#[inline]
+fn mix(digest: u64, name: &[u8]) -> u64 {
+    // Odd, and its bits look like chance: 2^64 by the golden ratio.
+    const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+    let end = match (name.last_chunk::<8>(), name.last_chunk::<4>(), name) {
+        (Some(end), ..) => u64::from_le_bytes(*end),
+        (_, Some(end), _) => u32::from_le_bytes(*end).into(),
+        (.., [first, .., last]) => u16::from_le_bytes([*first, *last]).into(),
+        _ => name.first().copied().unwrap_or_default().into(),
+    };
+    ((digest.rotate_left(23) ^ end).wrapping_add(name.len() as u64)).wrapping_mul(FACTOR)
 }
