@@ -204,12 +204,15 @@ def workers(directory: Path, quick: bool) -> tuple[dict[str, Table], list[Goal]]
     for _ in range(rounds):
         for name, (count, cores, drivers) in plans.items():
             label = uuid.uuid4().hex
-            for server in (fixtures.bare(directory, None, label), fixtures.gateway(directory, f"{label}-ours", None)):
+            both = {
+                fixtures.BARE: fixtures.bare(directory, None, label),
+                OURS: fixtures.gateway(directory, f"{label}-ours", None),
+            }
+            for who, server in both.items():
                 server.workers = count
                 with fixtures.pinned(*cores), server:
                     server.first_answer()
                     load_rate(server, drivers, requests // 5)
-                    who = OURS if server.data else fixtures.BARE
                     found[who][name].append(load_rate(server, drivers, requests))
         machine.append(2 * spin(*one) / spin(*two))
     table: Table = {}

@@ -4,8 +4,9 @@
     python -m benches.instructions --record   write that file
 
 Counted is ``event::write`` of the core (``rust/core/benches/event.rs``) as the difference between two numbers of
-repetitions, so that starting up does not count. Names that were seen before cost less than new ones, so both are counted. No query of 8 kB may cost more than ``WORST`` times as much per byte as the
-ordinary one, so that nothing grows faster than its query. Another compiler or another processor's ``memcpy`` makes other
+repetitions, so that starting up does not count. Names that were seen before cost less than new ones, so both are
+counted. No query of 8 kB may cost more than ``WORST`` times as much per byte as the ordinary one, so that nothing grows
+faster than its query. Another compiler or another processor's ``memcpy`` makes other
 instructions of the same source; where the compiler is not the recorded one, the comparison allows for that.
 """
 

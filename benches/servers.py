@@ -62,8 +62,8 @@ def free_port() -> int:
 class Server:
     """``name`` is what the report calls it; ``data`` is where its journal is, None for one that keeps nothing.
 
-    It can be started again when it has ended. Granian serves ``app`` unless there is a ``command``, in which ``{port}`` stands for the port; it is also in its
-    environment as ``PORT``. ``gif`` is what answers end with.
+    It can be started again when it has ended. Granian serves ``app`` unless there is a ``command``, in which ``{port}``
+    stands for the port; it is also in its environment as ``PORT``. ``gif`` is what answers end with.
     """
 
     name: str

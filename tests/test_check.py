@@ -14,14 +14,13 @@ from pathlib import Path
 import pixelcore.check
 import pixelcore.settings
 import pytest
-from confluent_kafka import Consumer, KafkaException, TopicPartition
 from pixelcore.check import Check, compare_clocks, within
 from pixelcore.check_kafka import Finding, Setup, replication_warnings
 
 from tests.conftest import Serve
 from tests.kafka.broker import Broker, free_port
 from tests.kafka.secured import secured_broker, signed_in
-from tests.kafka.topics import read_committed
+from tests.kafka.topics import read_committed, sizes
 from tests.servers import clean_environment, forward
 from tests.test_cli import command, run
 
@@ -80,31 +79,6 @@ def check_here(capsys: pytest.CaptureFixture[str]) -> Checker:
 
 def levels(lines: Lines) -> dict[str, str]:
     return {name: level for name, (level, _) in lines.items()}
-
-
-def sizes(bootstrap: str) -> dict[str, int]:
-    """All topics with the number of records that somebody may see who reads what is not committed, too."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "sizes"})
-
-    def end(name: str, part: int) -> int:
-        """Where a partition ends, once it has a leader: its topic may just have been made."""
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                return consumer.get_watermark_offsets(TopicPartition(name, part))[1]
-            except KafkaException:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.1)
-
-    try:
-        return {
-            name: sum(end(name, part) for part in topic.partitions)
-            for name, topic in consumer.list_topics(timeout=10).topics.items()
-            if not name.startswith("__")
-        }
-    finally:
-        consumer.close()
 
 
 @pytest.mark.parametrize("user", [None, "gateway"])

@@ -70,6 +70,31 @@ def _partitions(list_topics: Callable[..., Any], topic: str, deadline: float) ->
         time.sleep(0.1)
 
 
+def sizes(bootstrap: str) -> dict[str, int]:
+    """All topics with the number of records that somebody may see who reads what is not committed, too."""
+    consumer = Consumer(_client(bootstrap) | {"group.id": "sizes"})
+
+    def end(name: str, part: int) -> int:
+        """Where a partition ends, once it has a leader: its topic may just have been made."""
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                return consumer.get_watermark_offsets(TopicPartition(name, part))[1]
+            except KafkaException:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+
+    try:
+        return {
+            name: sum(end(name, part) for part in topic.partitions)
+            for name, topic in consumer.list_topics(timeout=10).topics.items()
+            if not name.startswith("__")
+        }
+    finally:
+        consumer.close()
+
+
 class Reader:
     """All partitions of a topic from their beginning, read_committed; ``messages`` grows with every `poll`."""
 

@@ -31,10 +31,7 @@ fn main() -> ExitCode {
         ),
         referer: Some("https://shop.example/checkout/thanks"),
         locale: Some("en-GB,en;q=0.9,de;q=0.7"),
-        gpc: None,
-        dnt: None,
-        purposes: [None; 4],
-        origin: None,
+        ..Request::default()
     };
     let options = Options {
         limits: Limits { query_bytes: 8192, parameters: 256, depth: 32 },

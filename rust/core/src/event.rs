@@ -22,7 +22,7 @@ pub struct Repairs {
 }
 
 /// What a request brings beside its query: the peer and the values of its headers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Request<'r> {
     /// When it came.
     pub received_at: UnixMillis,

@@ -6,7 +6,7 @@ use crate::form::Raw;
 use crate::text;
 
 /// A reserved parameter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub enum Field {
     Wk,
     E,

@@ -34,7 +34,7 @@ impl<'q> Raw<'q> {
 
     #[inline(never)]
     fn decoded(self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.bytes.len());
+        let mut bytes = Vec::new();
         self.decode_into(self.bytes, &mut bytes);
         bytes
     }

@@ -5,7 +5,6 @@ use crate::form::{self, Raw};
 const KEPT_PARTS: usize = 4096;
 
 /// A query and where its parameters are in it.
-#[derive(Clone, Copy)]
 pub struct Parameters<'q, 'p> {
     /// The whole of it.
     pub query: &'q [u8],

@@ -5,7 +5,7 @@ use jiff::tz::Offset;
 use uuid::{NoContext, Uuid};
 
 /// Unix time in milliseconds, between 1970 and the end of 9999.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct UnixMillis(Timestamp);
 
 impl UnixMillis {

@@ -13,14 +13,9 @@ use serde_json::{Map, Value, json};
 fn event(query: &[u8], options: &Options) -> Result<Vec<u8>, Reason> {
     let request = Request {
         received_at: UnixMillis::new(1_740_493_801_250).unwrap(),
-        ip: None,
         user_agent: Some("A"),
-        referer: None,
         locale: Some("de"),
-        gpc: None,
-        dnt: None,
-        purposes: [None; 4],
-        origin: None,
+        ..Request::default()
     };
     let mut out = Vec::new();
     let written = write(&mut out, "page", query, &request, options, |_| Ok(""));

@@ -29,17 +29,7 @@ fn record(reason: Reason, kind: &str, query: &str, request: &Request<'_>) -> Vec
 
 fn request(millis: i64) -> Request<'static> {
     let received_at = UnixMillis::new(millis).unwrap();
-    Request {
-        received_at,
-        ip: None,
-        user_agent: None,
-        referer: None,
-        locale: None,
-        gpc: None,
-        dnt: None,
-        purposes: [None; 4],
-        origin: None,
-    }
+    Request { received_at, ..Request::default() }
 }
 
 fn text() -> impl Strategy<Value = Option<String>> {

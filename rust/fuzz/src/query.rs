@@ -53,17 +53,7 @@ pub fn query(data: &[u8]) {
 const LIMITS: Limits = Limits { query_bytes: 8192, parameters: 256, depth: 32 };
 
 fn written(kind: &str, query: &[u8], typed_values: bool) -> Result<Value, Reason> {
-    let request = Request {
-        received_at: UnixMillis::new(1_740_493_801_250).expect("a time"),
-        ip: None,
-        user_agent: None,
-        referer: None,
-        locale: None,
-        gpc: None,
-        dnt: None,
-        purposes: [None; 4],
-        origin: None,
-    };
+    let request = Request { received_at: UnixMillis::new(1_740_493_801_250).expect("a time"), ..Request::default() };
     let options = Options { limits: LIMITS, typed_values, ..Options::default() };
     let mut line = Vec::new();
     event::write(&mut line, kind, query, &request, &options, |_| Ok("")).map(|_| object(&line))

@@ -24,14 +24,14 @@ struct Shapes {
     /// Of names that are not known.
     new: Shape,
     known: Vec<Known>,
-    /// The digests of names that were seen last and not known. What is seen once only is not kept, so queries
-    /// whose names are chosen at random cost no copies, and drive nothing away.
-    seen: [u64; KEPT],
 }
 
 /// A shape, and what it is the shape of.
 #[derive(Default)]
 struct Known {
+    /// The digest of the names that were seen here last and not known. What is seen once only is not kept, so queries
+    /// whose names are chosen at random cost no copies, and drive nothing away.
+    seen: u64,
     digest: u64,
     names: Vec<u8>,
     /// Where in `names` each ends.
@@ -47,7 +47,6 @@ thread_local! {
         tree: Tree::default(),
         new: Shape::default(),
         known: std::iter::repeat_with(Known::default).take(KEPT).collect(),
-        seen: [0; KEPT],
     });
 }
 
@@ -59,7 +58,7 @@ pub(crate) fn with<'q, T>(
     work: impl FnOnce(&Parameters<'q, '_>, &Shape) -> Result<T, Reason>,
 ) -> Result<T, Reason> {
     SHAPES.with_borrow_mut(|shapes| {
-        let Shapes { parts, tree, new, known, seen } = shapes;
+        let Shapes { parts, tree, new, known } = shapes;
         let parameters = Parameters::split(query, limits.parameters, parts).ok_or(Reason::TooManyParameters)?;
         #[expect(clippy::cast_possible_truncation, reason = "less than KEPT")]
         let place = (parameters.digest >> (u64::BITS - KEPT.ilog2())) as usize;
@@ -72,7 +71,7 @@ pub(crate) fn with<'q, T>(
             // Nor is a buffer kept that is as long.
             return work(&parameters, &mem::take(new));
         }
-        if mem::replace(&mut seen[place], parameters.digest) != parameters.digest {
+        if mem::replace(&mut known.seen, parameters.digest) != parameters.digest {
             return work(&parameters, new);
         }
         known.keep(&parameters, limits.depth, typed, new);
