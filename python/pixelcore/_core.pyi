@@ -7,7 +7,7 @@ take, and never raise anything for the bytes of a query but `pixelcore.Rejected`
 from collections.abc import Sequence
 from os import PathLike
 from types import TracebackType
-from typing import Literal, final
+from typing import Any, Literal, final
 
 from typing_extensions import Self
 
@@ -317,10 +317,7 @@ class Collector:
 
 @final
 class Committer:
-    """Group commit: a thread, without the GIL, that flushes a collector's journals as long as somebody waits for it.
-
-    Flushes are numbered from 1. Those of one number are covered by it together.
-    """
+    """Group commit: a thread, without the GIL, that flushes a collector's journals as long as somebody waits for it."""
 
     def __new__(cls, collector: Collector) -> Self:
         """Start the thread. Raises ``OSError`` when there is none to be had."""
@@ -328,11 +325,11 @@ class Committer:
     def fileno(self) -> int:
         """The descriptor that can be read when there is something to `take`, for an event loop to watch."""
 
-    def ticket(self) -> int:
-        """The number of the first flush that begins after this call."""
+    def wait(self, who: object) -> None:
+        """Have ``who`` handed back when the first flush that begins after this call has ended. Returns at once."""
 
-    def take(self) -> list[tuple[int, float, JournalError | None]]:
-        """The flushes that have ended since the last call: number, seconds, and what went wrong.
+    def take(self) -> list[tuple[list[Any], float, JournalError | None]]:
+        """The flushes that have ended since the last call: who waited, in order, seconds, and what went wrong.
 
         After a flush that failed, what was written before is never said to be on the device, and new lines begin a
         segment. Each request of it is counted as lost.

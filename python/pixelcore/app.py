@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from . import eager
@@ -138,7 +137,7 @@ class App:
                 headers.get_all("forwarded") if worker.asks_proxies else None,
             )
             if worker.durable is not None:
-                worker.durable.then(partial(self.answer_pixel, protocol, outcome))
+                worker.durable.wait((self.answer_pixel, protocol, outcome))
                 return True
         except Exception as error:  # noqa: BLE001
             return self.answer_pixel(protocol, outcome, error)

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from . import counters
 from . import log as logging_setup
@@ -198,30 +199,25 @@ class Worker:
         return bool(news)
 
 
+Waiting = tuple[Callable[[Any, "str | None", "Exception | None"], object], Any, "str | None"]
+"""Whom to tell in the loop's thread that a flush has ended, and how: ``tell(whom, outcome, error)``. The outcome is the
+request's, the error the flush's."""
+
+
 class GroupCommit:
     """``PIXELCORE_FSYNC=always``: an answer waits for the flush that covers its line, with all others of its group."""
 
     def __init__(self, collector: Collector, loop: asyncio.AbstractEventLoop) -> None:
         self._committer = Committer(collector)
         self._loop = loop
-        self._lock = threading.Lock()
-        self._groups: dict[int, list[Callable[[Exception | None], object]]] = {}
+        self.wait: Callable[[Waiting], None] = self._committer.wait
+        """Have somebody told when a flush that begins after this call has ended."""
         loop.add_reader(self._committer.fileno(), self._take)
-
-    def then(self, done: Callable[[Exception | None], object]) -> None:
-        """Call ``done`` in the loop's thread when a flush that begins after this call has ended, with the error if it failed."""
-        with self._lock:  # or the flush could be taken before its group is there
-            self._groups.setdefault(self._committer.ticket(), []).append(done)
 
     def next_flush(self) -> asyncio.Future[None]:
         """What is done when a flush that begins after this call has ended, however it did."""
         future = self._loop.create_future()
-
-        def done(_: Exception | None) -> None:
-            if not future.done():  # it may be cancelled
-                future.set_result(None)
-
-        self.then(done)
+        self.wait((_settle, future, None))
         return future
 
     def stop(self) -> None:
@@ -231,10 +227,13 @@ class GroupCommit:
         self._take()
 
     def _take(self) -> None:
-        with self._lock:
-            ended = [(self._groups.pop(number), seconds, error) for number, seconds, error in self._committer.take()]
-        for group, seconds, error in ended:
+        for waited, seconds, error in self._committer.take():
             if error is None:
                 counters.observe("fsync_seconds", seconds)
-            for done in group:
-                done(error)
+            for tell, whom, outcome in waited:
+                tell(whom, outcome, error)
+
+
+def _settle(future: asyncio.Future[None], _outcome: str | None, _error: Exception | None) -> None:
+    if not future.done():  # it may be cancelled
+        future.set_result(None)

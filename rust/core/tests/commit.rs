@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use pixelcore::journal::{Committer, Error};
 
 /// A committer whose flushes say when they begin, and end as they are told.
-fn steered() -> (Committer, Receiver<()>, Sender<Result<(), Error>>) {
+fn steered() -> (Committer<&'static str>, Receiver<()>, Sender<Result<(), Error>>) {
     let (began, beginnings) = channel();
     let (endings, end) = channel();
     let flush = move || {
@@ -21,13 +21,13 @@ fn steered() -> (Committer, Receiver<()>, Sender<Result<(), Error>>) {
     (Committer::start(flush).unwrap(), beginnings, endings)
 }
 
-/// The numbers of so many flushes, and whether they failed.
-fn taken(committer: &Committer, count: usize) -> Vec<(u64, bool)> {
+/// Who waited for so many flushes, and whether they failed.
+fn taken<W: Send + 'static>(committer: &Committer<W>, count: usize) -> Vec<(Vec<W>, bool)> {
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut flushes = Vec::new();
     while flushes.len() < count {
         assert!(Instant::now() < deadline, "{} of {count} flushes", flushes.len());
-        flushes.extend(committer.take().iter().map(|flush| (flush.number, flush.outcome.is_err())));
+        flushes.extend(committer.take().into_iter().map(|flush| (flush.waited, flush.outcome.is_err())));
         thread::sleep(Duration::from_millis(1));
     }
     flushes
@@ -36,16 +36,17 @@ fn taken(committer: &Committer, count: usize) -> Vec<(u64, bool)> {
 #[test]
 fn a_flush_covers_only_what_was_written_before_it_began() {
     let (committer, beginnings, endings) = steered();
-    assert_eq!(committer.ticket(), 1);
+    committer.wait("a");
     beginnings.recv().unwrap();
-    assert_eq!([committer.ticket(), committer.ticket()], [2, 2], "the first one has begun without them");
+    committer.wait("b"); // the first one has begun without them
+    committer.wait("c");
     endings.send(Ok(())).unwrap();
     beginnings.recv().unwrap();
-    assert_eq!(committer.ticket(), 3);
+    committer.wait("d");
     endings.send(Err(Error::Io("segment".to_owned(), io::Error::other("EIO")))).unwrap();
     beginnings.recv().unwrap();
     endings.send(Ok(())).unwrap();
-    assert_eq!(taken(&committer, 3), [(1, false), (2, true), (3, false)]);
+    assert_eq!(taken(&committer, 3), [(vec!["a"], false), (vec!["b", "c"], true), (vec!["d"], false)]);
     assert!(committer.take().is_empty());
     assert!(beginnings.try_recv().is_err(), "nobody asked for another");
 }
@@ -53,12 +54,12 @@ fn a_flush_covers_only_what_was_written_before_it_began() {
 #[test]
 fn whoever_waits_is_told_before_the_end() {
     let (committer, beginnings, endings) = steered();
-    let _ = committer.ticket();
+    committer.wait("a");
     beginnings.recv().unwrap();
-    let _ = committer.ticket();
+    committer.wait("b");
     drop(endings);
     committer.stop();
-    assert_eq!(taken(&committer, 2), [(1, false), (2, false)]);
+    assert_eq!(taken(&committer, 2), [(vec!["a"], false), (vec!["b"], false)]);
     committer.stop();
 }
 
@@ -70,10 +71,10 @@ fn a_panic_is_a_failure_and_not_the_last_flush() {
         Ok(())
     })
     .unwrap();
-    let _ = committer.ticket();
-    assert_eq!(taken(&committer, 1), [(1, true)]);
-    let _ = committer.ticket();
-    assert_eq!(taken(&committer, 1), [(2, false)]);
+    for (who, failed) in [("a", true), ("b", false)] {
+        committer.wait(who);
+        assert_eq!(taken(&committer, 1), [(vec![who], failed)]);
+    }
 }
 
 #[test]
@@ -85,9 +86,9 @@ fn nobody_is_forgotten() {
         Ok(())
     })
     .unwrap();
-    for _ in 0..100 {
-        let number = committer.ticket();
-        assert_eq!(taken(&committer, 1), [(number, false)]);
+    for who in 0..100 {
+        committer.wait(who);
+        assert_eq!(taken(&committer, 1), [(vec![who], false)]);
     }
     assert_eq!(flushes.load(Ordering::SeqCst), 100);
 }

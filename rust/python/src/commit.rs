@@ -9,7 +9,7 @@ use crate::collector::Collector;
 use crate::journal::raise;
 
 #[pyclass(frozen, module = "pixelcore._core")]
-pub struct Committer(journal::Committer);
+pub struct Committer(journal::Committer<Py<PyAny>>);
 
 #[pymethods]
 impl Committer {
@@ -23,14 +23,14 @@ impl Committer {
         self.0.descriptor()
     }
 
-    fn ticket(&self) -> u64 {
-        self.0.ticket()
+    fn wait(&self, who: Py<PyAny>) {
+        self.0.wait(who);
     }
 
-    fn take(&self, py: Python<'_>) -> Vec<(u64, f64, Option<PyErr>)> {
+    fn take(&self, py: Python<'_>) -> Vec<(Vec<Py<PyAny>>, f64, Option<PyErr>)> {
         let ended = self.0.take().into_iter();
         ended
-            .map(|flush| (flush.number, flush.took.as_secs_f64(), flush.outcome.err().map(|error| raise(py, &error))))
+            .map(|flush| (flush.waited, flush.took.as_secs_f64(), flush.outcome.err().map(|error| raise(py, &error))))
             .collect()
     }
 

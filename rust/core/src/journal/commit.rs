@@ -17,56 +17,53 @@ const SPACING: Duration = Duration::from_micros(500);
 
 /// A thread that flushes as long as somebody waits for a flush.
 ///
-/// Flushes are numbered from 1. Who has written a line takes a [`ticket`](Self::ticket), the number of the flush that
-/// covers it; what became of a flush is [`take`](Self::take)n when the descriptor can be read, so that an event loop can
-/// watch it.
-pub struct Committer {
-    shared: Arc<Shared>,
+/// Who has written a line [`wait`](Self::wait)s for the flush that covers it; flushes that have ended are
+/// [`take`](Self::take)n, with those who waited, when the descriptor can be read, so that an event loop can watch it.
+pub struct Committer<W> {
+    shared: Arc<Shared<W>>,
     readable: UnixStream,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// A flush that has ended.
-pub struct Flush {
-    /// The ticket of those who wait for it.
-    pub number: u64,
+pub struct Flush<W> {
+    /// Those whose lines it covers, in the order in which they came.
+    pub waited: Vec<W>,
     /// How long it took.
     pub took: Duration,
     /// Whether what it covers survives a power cut.
     pub outcome: Result<(), Error>,
 }
 
-#[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
+struct Shared<W> {
+    state: Mutex<State<W>>,
     asked: Condvar,
 }
 
-#[derive(Default)]
-struct State {
-    /// The flush that began last.
-    begun: u64,
+struct State<W> {
+    /// Those who wait for the next flush.
+    waiting: Vec<W>,
+    /// When the last one began.
     began: Option<Instant>,
-    /// The last one that somebody waits for: `begun`, or the next.
-    wanted: u64,
-    ended: Vec<Flush>,
+    ended: Vec<Flush<W>>,
     stopping: bool,
 }
 
-impl Committer {
+impl<W: Send + 'static> Committer<W> {
     /// Starts the thread, which calls `flush`.
     pub fn start(mut flush: impl FnMut() -> Result<(), Error> + Send + 'static) -> io::Result<Self> {
         let (readable, mut writable) = UnixStream::pair()?;
         readable.set_nonblocking(true)?;
-        let shared = Arc::new(Shared::default());
+        let state = State { waiting: Vec::new(), began: None, ended: Vec::new(), stopping: false };
+        let shared = Arc::new(Shared { state: Mutex::new(state), asked: Condvar::new() });
         let theirs = Arc::clone(&shared);
         let work = move || {
-            while let Some(number) = theirs.begin() {
+            while let Some(waited) = theirs.begin() {
                 let began = Instant::now();
                 // Whoever waits must not do so for ever.
                 let outcome = catch_unwind(AssertUnwindSafe(&mut flush))
                     .unwrap_or_else(|_| Err(Error::Io("the flush".to_owned(), io::Error::other("a panic"))));
-                if theirs.end(Flush { number, took: began.elapsed(), outcome }) {
+                if theirs.end(Flush { waited, took: began.elapsed(), outcome }) {
                     // It fails only where nobody reads any more.
                     let _ = writable.write(&[1]);
                 }
@@ -76,32 +73,20 @@ impl Committer {
         Ok(Self { shared, readable, thread: Mutex::new(Some(thread)) })
     }
 
-    /// The number of the first flush that begins after this call. It will.
-    #[must_use]
-    pub fn ticket(&self) -> u64 {
+    /// Waits, without blocking, for the first flush that begins after this call. It will.
+    pub fn wait(&self, who: W) {
         let mut state = self.shared.lock();
-        let number = state.begun + 1;
-        if mem::replace(&mut state.wanted, number) < number {
+        state.waiting.push(who);
+        if state.waiting.len() == 1 {
             self.shared.asked.notify_one();
         }
-        number
     }
 
     /// The flushes that have ended since the last call, in their order.
-    pub fn take(&self) -> Vec<Flush> {
+    pub fn take(&self) -> Vec<Flush<W>> {
         // In this order: a flush that ends in between is taken, and its byte reads as a take of nothing.
         while (&self.readable).read(&mut [0; 64]).is_ok_and(|read| read == 64) {}
         mem::take(&mut self.shared.lock().ended)
-    }
-
-    /// Flushes for those who still wait, and ends the thread.
-    pub fn stop(&self) {
-        self.shared.lock().stopping = true;
-        self.shared.asked.notify_one();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            let _ = thread.join();
-        }
     }
 
     /// What to watch: it can be read when there is something to [`take`](Self::take).
@@ -111,17 +96,29 @@ impl Committer {
     }
 }
 
-impl Drop for Committer {
+impl<W> Committer<W> {
+    /// Flushes for those who still wait, and ends the thread.
+    pub fn stop(&self) {
+        self.shared.lock().stopping = true;
+        self.shared.asked.notify_one();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl<W> Drop for Committer<W> {
     fn drop(&mut self) {
         self.stop();
     }
 }
 
-impl Shared {
+impl<W> Shared<W> {
     /// Waits until somebody wants a flush, and begins it; None when there will be no more.
-    fn begin(&self) -> Option<u64> {
+    fn begin(&self) -> Option<Vec<W>> {
         let mut state = self.lock();
-        while state.wanted == state.begun {
+        while state.waiting.is_empty() {
             if state.stopping {
                 return None;
             }
@@ -133,19 +130,18 @@ impl Shared {
             state = self.asked.wait_timeout(state, early).unwrap_or_else(PoisonError::into_inner).0;
         }
         state.began = Some(Instant::now());
-        state.begun = state.wanted;
-        Some(state.begun)
+        Some(mem::take(&mut state.waiting))
     }
 
     /// Whether this is the first one to be taken: of the others it is known that there is something.
-    fn end(&self, flush: Flush) -> bool {
+    fn end(&self, flush: Flush<W>) -> bool {
         let mut state = self.lock();
         state.ended.push(flush);
         state.ended.len() == 1
     }
 
     /// A panic cannot leave the state half changed, so a poisoned lock is as good as any.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<W>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
