@@ -254,7 +254,7 @@ class Collector:
         ``trusted_proxies`` is read as `check_proxies` does, ``ip`` says how much of an address is kept (all, IPv4's first
         24 and IPv6's first 48 bits, nothing), ``respect_gpc`` leaves out of an event with ``Sec-GPC: 1`` who it was, and
         ``reject_automated`` rejects the requests of clients whose ``automated`` would be true. ``compat`` is that of `event`.
-        With ``group_commit`` requests are counted by the `Committer` that flushes their lines, and by none if there is none.
+        With ``group_commit`` a request waits until a `Committer` writes, flushes and counts it.
 
         Raises ``ValueError`` for ``trusted_proxies``, ``ip`` and ``compat``.
         """
@@ -276,14 +276,18 @@ class Collector:
         origin: str | None = None,
         x_forwarded_for: list[str] | None = None,
         forwarded: list[str] | None = None,
+        waiting: object = None,
     ) -> str | None:
         """Journal one request: its event, or the record of its rejection (contract, section 5).
 
         ``peer`` is ``address:port`` as a socket has it; the other arguments are the values of the request's headers,
-        the last two one for each line. ``origin`` matters where there are keys, the last two where proxies are trusted.
+        ``x_forwarded_for`` and ``forwarded`` one for each line. ``origin`` matters where there are keys, those two where proxies are
+        trusted.
 
         Returns None for an event, else the rejection's reason. Raises `pixelcore.JournalError` when the line could not
         be written; the request is then lost, and counted so.
+
+        With ``group_commit`` nothing is written yet, and `Committer.take` hands ``waiting`` back when it is.
         """
 
     def commit(self) -> None:
@@ -317,7 +321,7 @@ class Collector:
 
 @final
 class Committer:
-    """Group commit: a thread, without the GIL, that flushes a collector's journals as long as somebody waits for it."""
+    """Group commit: a thread, without the GIL, that writes and flushes what a collector's requests wait for."""
 
     def __new__(cls, collector: Collector) -> Self:
         """Start the thread. Raises ``OSError`` when there is none to be had."""
@@ -325,18 +329,20 @@ class Committer:
     def fileno(self) -> int:
         """The descriptor that can be read when there is something to `take`, for an event loop to watch."""
 
-    def wait(self, who: object) -> None:
-        """Have ``who`` handed back when the first flush that begins after this call has ended. Returns at once."""
+    def ask(self) -> None:
+        """Ask for a flush that begins after this call. Returns at once."""
 
-    def take(self) -> list[tuple[list[Any], float, JournalError | None]]:
-        """The flushes that have ended since the last call: who waited, in order, seconds, and what went wrong.
+    def take(self) -> list[tuple[list[tuple[Any, str | None]], float, JournalError | None]]:
+        """The flushes that have ended since the last call: who waited, seconds, and what went wrong.
+
+        Those who waited are in the order in which they came, each with what `Collector.collect` returned.
 
         After a flush that failed, what was written before is never said to be on the device, and new lines begin a
         segment. Each request of it is counted as lost.
         """
 
     def stop(self) -> None:
-        """Flush for those who still wait, and end the thread. Releases the GIL."""
+        """Flush what is left, and end the thread. Releases the GIL."""
 
 @final
 class Counters:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from . import eager
 from .errors import SettingsError
@@ -59,12 +59,26 @@ class Scope(Protocol):
 
 
 class HTTPProtocol(Protocol):
-    """What is used of RSGI's HTTP and WebSocket protocols."""
+    """What is used of RSGI's HTTP protocol."""
 
     def response_empty(self, status: int, headers: list[tuple[str, str]]) -> None: ...
     def response_str(self, status: int, headers: list[tuple[str, str]], body: str) -> None: ...
     def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None: ...
-    def close(self, status: int | None) -> None: ...
+
+
+class Awaited:
+    """A protocol that tells the coroutine of its request when a GIF has left."""
+
+    def __init__(self, protocol: HTTPProtocol) -> None:
+        self.answered = asyncio.get_running_loop().create_future()
+        self.response_empty = protocol.response_empty
+        self.response_str = protocol.response_str
+        self._response_bytes = protocol.response_bytes
+
+    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self._response_bytes(status, headers, body)
+        if not self.answered.done():  # it may be cancelled
+            self.answered.set_result(None)
 
 
 def pixel_paths(roots: tuple[str, ...]) -> dict[str, str]:
@@ -86,7 +100,7 @@ class App:
 
         try:
             chosen = settings.load()
-            self.worker = Worker(chosen, loop)
+            self.worker = Worker(chosen, loop, self.answer_pixel)
         except SettingsError as error:
             raise SystemExit(f"pixelcore: {error}") from None
         self.roots = (ROOT, RUDDERSTACK_ROOT) if "rudderstack" in chosen.compat else (ROOT,)
@@ -97,13 +111,17 @@ class App:
     def __rsgi_del__(self, _loop: asyncio.AbstractEventLoop) -> None:
         self.worker.stop()
 
-    async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
+    async def __rsgi__(self, scope: Scope, protocol: Any) -> None:
         """What comes through the event loop: WebSockets, and every request where `eager` could not be installed."""
         if not hasattr(protocol, "response_bytes"):
-            protocol.close(403)  # a WebSocket, which plain granian takes unless told otherwise
-        elif self.answer(scope, protocol) and self.worker.durable is not None:
-            # Until it is answered; Granian answers 500 for a coroutine that has ended.
-            await self.worker.durable.next_flush()
+            protocol.close(403)  # plain granian takes WebSockets unless told otherwise
+        elif self.worker.durable is None:
+            self.answer(scope, protocol)
+        else:
+            awaited = Awaited(protocol)
+            if self.answer(scope, awaited):
+                # Granian answers 500 for a coroutine that has ended.
+                await awaited.answered
 
     def answer(self, scope: Scope, protocol: HTTPProtocol) -> bool:
         """Answer a request, or see that it is answered when its line is flushed: True for that."""
@@ -135,9 +153,10 @@ class App:
                 header("origin") if worker.asks_origin else None,
                 headers.get_all("x-forwarded-for") if worker.asks_proxies else None,
                 headers.get_all("forwarded") if worker.asks_proxies else None,
+                protocol,
             )
             if worker.durable is not None:
-                worker.durable.wait((self.answer_pixel, protocol, outcome))
+                worker.durable.ask()
                 return True
         except Exception as error:  # noqa: BLE001
             return self.answer_pixel(protocol, outcome, error)

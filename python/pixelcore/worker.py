@@ -34,10 +34,14 @@ SWITCH_SECONDS = 0.0002
 SPARE_BYTES = 1 << 20
 
 
+Answer = Callable[[Any, "str | None", "Exception | None"], object]
+"""Answers a request by its protocol, why it was rejected, and why nothing is kept of it."""
+
+
 class Worker:
     """One worker's life, from start to stop."""
 
-    def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop, answer: Answer) -> None:
         logging_setup.configure(settings)
         self.settings = settings
         self.debug_header = settings.debug_header
@@ -68,7 +72,7 @@ class Worker:
             self.pipelines.start()
         self.asks_origin = self.pipelines is not None
         self.asks_proxies = bool(settings.trusted_proxies)
-        self.durable = GroupCommit(self._collector, loop) if always else None
+        self.durable = GroupCommit(self._collector, loop, answer) if always else None
         self._failure: str | None = None
         self._logged: dict[str, int] = {}
         self._log_again = 0.0
@@ -199,26 +203,15 @@ class Worker:
         return bool(news)
 
 
-Waiting = tuple[Callable[[Any, "str | None", "Exception | None"], object], Any, "str | None"]
-"""Whom to tell in the loop's thread that a flush has ended, and how: ``tell(whom, outcome, error)``. The outcome is the
-request's, the error the flush's."""
-
-
 class GroupCommit:
     """``PIXELCORE_FSYNC=always``: an answer waits for the flush that covers its line, with all others of its group."""
 
-    def __init__(self, collector: Collector, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, collector: Collector, loop: asyncio.AbstractEventLoop, answer: Answer) -> None:
         self._committer = Committer(collector)
         self._loop = loop
-        self.wait: Callable[[Waiting], None] = self._committer.wait
-        """Have somebody told when a flush that begins after this call has ended."""
+        self._answer = answer
+        self.ask = self._committer.ask
         loop.add_reader(self._committer.fileno(), self._take)
-
-    def next_flush(self) -> asyncio.Future[None]:
-        """What is done when a flush that begins after this call has ended, however it did."""
-        future = self._loop.create_future()
-        self.wait((_settle, future, None))
-        return future
 
     def stop(self) -> None:
         """Flush for those who still wait."""
@@ -227,13 +220,9 @@ class GroupCommit:
         self._take()
 
     def _take(self) -> None:
+        answer = self._answer
         for waited, seconds, error in self._committer.take():
-            if error is None:
+            if waited and error is None:
                 counters.observe("fsync_seconds", seconds)
-            for tell, whom, outcome in waited:
-                tell(whom, outcome, error)
-
-
-def _settle(future: asyncio.Future[None], _outcome: str | None, _error: Exception | None) -> None:
-    if not future.done():  # it may be cancelled
-        future.set_result(None)
+            for protocol, outcome in waited:
+                answer(protocol, outcome, error)

@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use crate::address::{IpPolicy, TrustedProxies};
 use crate::counters::{self, Counters, Outcome};
 use crate::event::{self, Repairs, Request};
-use crate::journal::{Error, Journal};
+use crate::journal::{Error, Journal, end_line};
 use crate::keys::Keys;
 use crate::options::Options;
 use crate::reason::Reason;
 use crate::replay::Record;
 
-/// Writes events to one journal, rejections to another, and counts both.
-pub struct Collector {
+/// Writes events to one journal, rejections to another, and counts both. With group commit it is told who waits, a `W`.
+pub struct Collector<W> {
     events: Arc<Journal>,
     rejections: Arc<Journal>,
     options: Options,
@@ -28,8 +28,38 @@ pub struct Collector {
     /// The clock of the rate limits begins here.
     started: Instant,
     counters: Arc<Counters>,
-    /// With group commit, what will become of requests whose lines are written, unless their flush fails.
-    uncommitted: Option<Mutex<Vec<(&'static str, Outcome)>>>,
+    /// With group commit, those who wait for the next one.
+    group: Option<Mutex<Group<W>>>,
+}
+
+/// Requests whose lines are to be written and flushed together.
+pub struct Group<W> {
+    events: Vec<u8>,
+    rejections: Vec<u8>,
+    waiting: Vec<Waiting<W>>,
+}
+
+struct Waiting<W> {
+    who: W,
+    kind: &'static str,
+    /// What becomes of the request, unless its journal fails.
+    outcome: Outcome,
+}
+
+impl<W> Default for Group<W> {
+    fn default() -> Self {
+        Self { events: Vec::new(), rejections: Vec::new(), waiting: Vec::new() }
+    }
+}
+
+impl<W> Group<W> {
+    /// Those who wait, in the order in which they came, and why their requests were rejected, if they were.
+    pub fn into_waiting(self) -> impl Iterator<Item = (W, Option<Reason>)> {
+        self.waiting.into_iter().map(|Waiting { who, outcome, .. }| match outcome {
+            Outcome::Rejected(reason, _) => (who, Some(reason)),
+            _ => (who, None),
+        })
+    }
 }
 
 thread_local! {
@@ -50,9 +80,9 @@ pub fn with_line<T>(work: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     })
 }
 
-impl Collector {
-    /// Collects into these journals. With `group_commit` a request is counted by the [`commit`](Self::commit) that
-    /// flushes its line.
+impl<W> Collector<W> {
+    /// Collects into these journals. With `group_commit` a request joins a [group](Self::take_group), and its line is
+    /// written, flushed and counted by that group's [`commit`](Self::commit).
     #[must_use]
     pub fn new(
         events: Arc<Journal>,
@@ -64,47 +94,65 @@ impl Collector {
         group_commit: bool,
     ) -> Self {
         let (keys, started) = (RwLock::default(), Instant::now());
-        let uncommitted = group_commit.then(Mutex::default);
-        Self { events, rejections, options, proxies, ip, keys, started, counters, uncommitted }
+        let group = group_commit.then(Mutex::default);
+        Self { events, rejections, options, proxies, ip, keys, started, counters, group }
     }
 
-    /// Journals one request. When the line could not be written, the request is counted as lost.
-    pub fn collect(&self, kind: &str, query: &[u8], request: &Request<'_>) -> Result<Option<Reason>, Error> {
+    /// Journals one request. When the line could not be written, the request is counted as lost. `who` waits, if there is
+    /// something to wait for.
+    pub fn collect(&self, kind: &str, query: &[u8], request: &Request<'_>, who: W) -> Result<Option<Reason>, Error> {
         with_line(|line| {
-            let written = match self.write(line, kind, query, request) {
-                Ok(repairs) => self.events.append_line(line).map(|_| Outcome::Accepted(repairs, line.len() as u64)),
-                Err(reason) => {
-                    event::write_rejection(line, reason, kind, query, request, &self.options);
-                    self.rejections.append_line(line).map(|_| Outcome::Rejected(reason, line.len() as u64))
-                }
-            };
-            match (&written, &self.uncommitted) {
-                (Ok(outcome), Some(uncommitted)) => {
-                    uncommitted
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push((counters::type_of(kind), *outcome));
-                }
-                _ => self.counters.count(kind, *written.as_ref().unwrap_or(&Outcome::Lost)),
+            let judged = self.write(line, kind, query, request);
+            if let Err(reason) = judged {
+                event::write_rejection(line, reason, kind, query, request, &self.options);
             }
-            written.map(|outcome| match outcome {
-                Outcome::Rejected(reason, _) => Some(reason),
-                _ => None,
-            })
+            let kept = self.keep(line, kind, judged, who);
+            if kept.is_err() {
+                self.counters.count(kind, Outcome::Lost);
+            }
+            kept.map(|()| judged.err())
         })
     }
 
-    /// Flushes both journals, and counts the requests that waited for it: as lost where one of them failed.
-    pub fn commit(&self) -> Result<(), Error> {
-        let uncommitted = self.uncommitted.as_ref();
-        // In this order: who is counted here has written before the flush began.
-        let waiting = uncommitted.map(|list| mem::take(&mut *list.lock().unwrap_or_else(PoisonError::into_inner)));
-        let (events, rejections) = (self.events.sync(), self.rejections.sync());
-        let flushed = events.and(rejections).map(drop);
-        for (kind, outcome) in waiting.into_iter().flatten() {
-            self.counters.count(kind, if flushed.is_ok() { outcome } else { Outcome::Lost });
+    fn keep(&self, line: &mut Vec<u8>, kind: &str, judged: Result<Repairs, Reason>, who: W) -> Result<(), Error> {
+        end_line(line)?;
+        let bytes = line.len() as u64;
+        let outcome = match judged {
+            Ok(repairs) => Outcome::Accepted(repairs, bytes),
+            Err(reason) => Outcome::Rejected(reason, bytes),
+        };
+        if let Some(group) = &self.group {
+            // The line and who waits for it at once, or one could go with a group that fails, and the other with the next.
+            let group = &mut *group.lock().unwrap_or_else(PoisonError::into_inner);
+            let lines = if judged.is_ok() { &mut group.events } else { &mut group.rejections };
+            lines.extend_from_slice(line);
+            group.waiting.push(Waiting { who, kind: counters::type_of(kind), outcome });
+        } else {
+            let journal = if judged.is_ok() { &self.events } else { &self.rejections };
+            journal.append_lines(line)?;
+            self.counters.count(kind, outcome);
         }
-        flushed
+        Ok(())
+    }
+
+    /// Those who wait. Whoever comes later is of the next group.
+    pub fn take_group(&self) -> Group<W> {
+        let take = |group: &Mutex<Group<W>>| mem::take(&mut *group.lock().unwrap_or_else(PoisonError::into_inner));
+        self.group.as_ref().map(take).unwrap_or_default()
+    }
+
+    /// Writes the lines of a group and flushes both journals. Counts the group's requests: as lost where their journal failed.
+    pub fn commit(&self, group: &Group<W>) -> Result<(), Error> {
+        let flush = |journal: &Journal, lines: &[u8]| {
+            let (written, flushed) = (journal.append_lines(lines), journal.sync());
+            written.and(flushed).map(drop)
+        };
+        let (events, rejections) = (flush(&self.events, &group.events), flush(&self.rejections, &group.rejections));
+        for &Waiting { kind, outcome, .. } in &group.waiting {
+            let journal = if matches!(outcome, Outcome::Accepted(..)) { &events } else { &rejections };
+            self.counters.count(kind, if journal.is_ok() { outcome } else { Outcome::Lost });
+        }
+        events.and(rejections)
     }
 
     /// Counts a request of whose line nothing is known, since [`collect`](Self::collect) panicked.

@@ -1,48 +1,68 @@
 //! Group commit: who waits for which flush, and what they are told.
 #![expect(clippy::unwrap_used)]
 
-use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
+use std::{io, mem};
 
 use pixelcore::journal::{Committer, Error};
 
+/// Those who wait.
+#[derive(Clone, Default)]
+struct Waiting(Arc<Mutex<Vec<&'static str>>>);
+
+type Names = Vec<&'static str>;
+
+impl Waiting {
+    fn committer(&self, flush: impl FnMut(&Names) -> Result<(), Error> + Send + 'static) -> Committer<Names> {
+        let waiting = self.clone();
+        Committer::start(move || mem::take(&mut *waiting.0.lock().unwrap()), flush).unwrap()
+    }
+
+    /// Whoever joins asks.
+    fn join(&self, committer: &Committer<Names>, who: &'static str) {
+        self.0.lock().unwrap().push(who);
+        committer.ask();
+    }
+}
+
 /// A committer whose flushes say when they begin, and end as they are told.
-fn steered() -> (Committer<&'static str>, Receiver<()>, Sender<Result<(), Error>>) {
+fn steered(waiting: &Waiting) -> (Committer<Names>, Receiver<()>, Sender<Result<(), Error>>) {
     let (began, beginnings) = channel();
     let (endings, end) = channel();
-    let flush = move || {
+    let flush = move |_: &Names| {
         began.send(()).unwrap();
         end.recv().unwrap_or(Ok(()))
     };
-    (Committer::start(flush).unwrap(), beginnings, endings)
+    (waiting.committer(flush), beginnings, endings)
 }
 
 /// Who waited for so many flushes, and whether they failed.
-fn taken<W: Send + 'static>(committer: &Committer<W>, count: usize) -> Vec<(Vec<W>, bool)> {
+fn taken(committer: &Committer<Names>, count: usize) -> Vec<(Names, bool)> {
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut flushes = Vec::new();
     while flushes.len() < count {
         assert!(Instant::now() < deadline, "{} of {count} flushes", flushes.len());
-        flushes.extend(committer.take().into_iter().map(|flush| (flush.waited, flush.outcome.is_err())));
+        flushes.extend(committer.take().into_iter().map(|flush| (flush.group, flush.outcome.is_err())));
         thread::sleep(Duration::from_millis(1));
     }
     flushes
 }
 
 #[test]
-fn a_flush_covers_only_what_was_written_before_it_began() {
-    let (committer, beginnings, endings) = steered();
-    committer.wait("a");
+fn a_flush_covers_only_those_who_came_before_it_began() {
+    let waiting = Waiting::default();
+    let (committer, beginnings, endings) = steered(&waiting);
+    waiting.join(&committer, "a");
     beginnings.recv().unwrap();
-    committer.wait("b"); // the first one has begun without them
-    committer.wait("c");
+    waiting.join(&committer, "b"); // the first one has begun without them
+    waiting.join(&committer, "c");
     endings.send(Ok(())).unwrap();
     beginnings.recv().unwrap();
-    committer.wait("d");
+    waiting.join(&committer, "d");
     endings.send(Err(Error::Io("segment".to_owned(), io::Error::other("EIO")))).unwrap();
     beginnings.recv().unwrap();
     endings.send(Ok(())).unwrap();
@@ -53,10 +73,11 @@ fn a_flush_covers_only_what_was_written_before_it_began() {
 
 #[test]
 fn whoever_waits_is_told_before_the_end() {
-    let (committer, beginnings, endings) = steered();
-    committer.wait("a");
+    let waiting = Waiting::default();
+    let (committer, beginnings, endings) = steered(&waiting);
+    waiting.join(&committer, "a");
     beginnings.recv().unwrap();
-    committer.wait("b");
+    waiting.0.lock().unwrap().push("b"); // and does not even ask
     drop(endings);
     committer.stop();
     assert_eq!(taken(&committer, 2), [(vec!["a"], false), (vec!["b"], false)]);
@@ -65,30 +86,30 @@ fn whoever_waits_is_told_before_the_end() {
 
 #[test]
 fn a_panic_is_a_failure_and_not_the_last_flush() {
+    let waiting = Waiting::default();
     let mut first = true;
-    let committer = Committer::start(move || {
-        assert!(!std::mem::take(&mut first), "what must never happen");
+    let committer = waiting.committer(move |_| {
+        assert!(!mem::take(&mut first), "what must never happen");
         Ok(())
-    })
-    .unwrap();
+    });
     for (who, failed) in [("a", true), ("b", false)] {
-        committer.wait(who);
+        waiting.join(&committer, who);
         assert_eq!(taken(&committer, 1), [(vec![who], failed)]);
     }
 }
 
 #[test]
 fn nobody_is_forgotten() {
+    let waiting = Waiting::default();
     let flushes = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&flushes);
-    let committer = Committer::start(move || {
+    let committer = waiting.committer(move |_| {
         counter.fetch_add(1, Ordering::SeqCst);
         Ok(())
-    })
-    .unwrap();
-    for who in 0..100 {
-        committer.wait(who);
-        assert_eq!(taken(&committer, 1), [(vec![who], false)]);
+    });
+    for _ in 0..100 {
+        waiting.join(&committer, "a");
+        assert_eq!(taken(&committer, 1), [(vec!["a"], false)]);
     }
     assert_eq!(flushes.load(Ordering::SeqCst), 100);
 }

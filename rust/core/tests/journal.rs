@@ -1,6 +1,8 @@
 //! The journal against a list of lines: rotation, tails, and cuts at every byte (contract, section 6).
 #![expect(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::time::Duration;
 
@@ -28,6 +30,12 @@ fn filled(root: &std::path::Path, lines: usize, segment_bytes: u64) -> Journal {
         journal.append(&line(i)).unwrap();
     }
     journal
+}
+
+/// A journal's segments, by name.
+fn segments(journal: &Journal) -> BTreeMap<OsString, Vec<u8>> {
+    let Ok(entries) = fs::read_dir(journal.directory()) else { return BTreeMap::new() };
+    entries.map(Result::unwrap).map(|entry| (entry.file_name(), fs::read(entry.path()).unwrap())).collect()
 }
 
 #[test]
@@ -116,6 +124,20 @@ proptest! {
         let mut later = Reader::new(journal.directory(), offset);
         prop_assert_eq!(read(&mut later), (from..count).map(line).collect::<Vec<_>>());
         prop_assert_eq!((later.torn(), later.corrupt(), later.missing()), (0, 0, 0));
+    }
+
+    /// Lines that are appended together are in the segments that they would be in one by one, if they fit.
+    #[test]
+    fn lines_together_are_lines(groups in proptest::collection::vec(0..20_usize, 0..8), segment_bytes in 1..400_u64) {
+        let (together, one_by_one) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let count = groups.iter().sum();
+        let journal = filled(together.path(), 0, segment_bytes);
+        let mut lines = (0..count).map(line);
+        for group in groups {
+            let group: Vec<u8> = lines.by_ref().take(group).flat_map(|line| [line, b"\n".to_vec()].concat()).collect();
+            prop_assert_eq!(journal.append_lines(&group).unwrap(), journal.end());
+        }
+        prop_assert_eq!(segments(&journal), segments(&filled(one_by_one.path(), count, segment_bytes)));
     }
 
     #[test]

@@ -34,7 +34,7 @@ enabled = false
 
 /// A gateway's inside, and readers that are at the end of its journals.
 struct Gateway {
-    collector: Collector,
+    collector: Collector<()>,
     events: Reader,
     rejections: Reader,
     counters: Arc<Counters>,
@@ -95,7 +95,7 @@ pub fn request(data: &[u8]) {
             purposes: [next(), next(), next(), next()],
             origin: next(),
         };
-        let reason = gateway.collector.collect(kind, query.as_bytes(), &request).expect("there is room");
+        let reason = gateway.collector.collect(kind, query.as_bytes(), &request, ()).expect("there is room");
         gateway.requests += 1;
         let (events, rejections) = (Gateway::lines(&mut gateway.events), Gateway::lines(&mut gateway.rejections));
         match reason {

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use pixelcore::address::{IpPolicy, TrustedProxies};
-use pixelcore::collector;
+use pixelcore::collector::{self, Group};
 use pixelcore::counters;
 use pixelcore::event::Request;
 use pixelcore::keys::Keys;
@@ -24,7 +24,10 @@ use crate::journal::{Journal, detached, raise};
 use crate::query::{error, read_compat, rejected};
 
 #[pyclass(frozen, module = "pixelcore")]
-pub struct Collector(pub Arc<collector::Collector>);
+pub struct Collector(pub Arc<collector::Collector<Who>>);
+
+/// Who waits for a flush, if anybody does.
+pub type Who = Option<Py<PyAny>>;
 
 #[pymethods]
 impl Collector {
@@ -69,7 +72,7 @@ impl Collector {
 
     #[pyo3(signature = (
         r#type, query, peer, user_agent, referer, locale, gpc, dnt, sec_purpose, purpose, x_purpose, x_moz,
-        origin = None, x_forwarded_for = None, forwarded = None,
+        origin = None, x_forwarded_for = None, forwarded = None, waiting = None,
     ))]
     #[expect(clippy::too_many_arguments, reason = "one call instead of an object a request")]
     fn collect(
@@ -90,6 +93,7 @@ impl Collector {
         origin: Option<&str>,
         x_forwarded_for: Option<Vec<PyBackedStr>>,
         forwarded: Option<Vec<PyBackedStr>>,
+        waiting: Who,
     ) -> PyResult<Option<&'static str>> {
         static FAULT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         let work = || {
@@ -105,7 +109,7 @@ impl Collector {
                 purposes: [sec_purpose, purpose, x_purpose, x_moz],
                 origin,
             };
-            self.0.collect(r#type, query.as_bytes(), &request)
+            self.0.collect(r#type, query.as_bytes(), &request, waiting)
         };
         // A fault of ours must cost one request, not the worker.
         match catch_unwind(AssertUnwindSafe(work)) {
@@ -119,7 +123,7 @@ impl Collector {
     }
 
     fn commit(&self, py: Python<'_>) -> PyResult<()> {
-        detached(py, || self.0.commit())
+        detached(py, || self.0.commit(&Group::default()))
     }
 
     fn replay<'py>(&self, py: Python<'py>, record: &[u8]) -> PyResult<Bound<'py, PyBytes>> {

@@ -15,55 +15,59 @@ use super::Error;
 /// for a few lines and little for many.
 const SPACING: Duration = Duration::from_micros(500);
 
-/// A thread that flushes as long as somebody waits for a flush.
+/// A thread that commits groups as long as it is asked to. A `G` is a group, with those who wait for its flush.
 ///
-/// Who has written a line [`wait`](Self::wait)s for the flush that covers it; flushes that have ended are
-/// [`take`](Self::take)n, with those who waited, when the descriptor can be read, so that an event loop can watch it.
-pub struct Committer<W> {
-    shared: Arc<Shared<W>>,
+/// Who has joined a group [`ask`](Self::ask)s; flushes that have ended are [`take`](Self::take)n, with their groups, when the
+/// descriptor can be read, so that an event loop can watch it.
+pub struct Committer<G> {
+    shared: Arc<Shared<G>>,
     readable: UnixStream,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// A flush that has ended.
-pub struct Flush<W> {
-    /// Those whose lines it covers, in the order in which they came.
-    pub waited: Vec<W>,
+pub struct Flush<G> {
+    /// What it covers.
+    pub group: G,
     /// How long it took.
     pub took: Duration,
     /// Whether what it covers survives a power cut.
     pub outcome: Result<(), Error>,
 }
 
-struct Shared<W> {
-    state: Mutex<State<W>>,
+struct Shared<G> {
+    state: Mutex<State<G>>,
     asked: Condvar,
 }
 
-struct State<W> {
-    /// Those who wait for the next flush.
-    waiting: Vec<W>,
+struct State<G> {
+    /// Whether somebody waits for the next flush.
+    asked: bool,
     /// When the last one began.
     began: Option<Instant>,
-    ended: Vec<Flush<W>>,
+    ended: Vec<Flush<G>>,
     stopping: bool,
 }
 
-impl<W: Send + 'static> Committer<W> {
-    /// Starts the thread, which calls `flush`.
-    pub fn start(mut flush: impl FnMut() -> Result<(), Error> + Send + 'static) -> io::Result<Self> {
+impl<G: Send + 'static> Committer<G> {
+    /// Starts the thread, which takes a group from `gather` and gives it to `flush`.
+    pub fn start(
+        mut gather: impl FnMut() -> G + Send + 'static,
+        mut flush: impl FnMut(&G) -> Result<(), Error> + Send + 'static,
+    ) -> io::Result<Self> {
         let (readable, mut writable) = UnixStream::pair()?;
         readable.set_nonblocking(true)?;
-        let state = State { waiting: Vec::new(), began: None, ended: Vec::new(), stopping: false };
+        let state = State { asked: false, began: None, ended: Vec::new(), stopping: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), asked: Condvar::new() });
         let theirs = Arc::clone(&shared);
         let work = move || {
-            while let Some(waited) = theirs.begin() {
+            while theirs.begin() {
                 let began = Instant::now();
+                let group = gather();
                 // Whoever waits must not do so for ever.
-                let outcome = catch_unwind(AssertUnwindSafe(&mut flush))
+                let outcome = catch_unwind(AssertUnwindSafe(|| flush(&group)))
                     .unwrap_or_else(|_| Err(Error::Io("the flush".to_owned(), io::Error::other("a panic"))));
-                if theirs.end(Flush { waited, took: began.elapsed(), outcome }) {
+                if theirs.end(Flush { group, took: began.elapsed(), outcome }) {
                     // It fails only where nobody reads any more.
                     let _ = writable.write(&[1]);
                 }
@@ -73,17 +77,15 @@ impl<W: Send + 'static> Committer<W> {
         Ok(Self { shared, readable, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Waits, without blocking, for the first flush that begins after this call. It will.
-    pub fn wait(&self, who: W) {
-        let mut state = self.shared.lock();
-        state.waiting.push(who);
-        if state.waiting.len() == 1 {
+    /// Asks for a flush that begins after this call. Returns at once.
+    pub fn ask(&self) {
+        if !mem::replace(&mut self.shared.lock().asked, true) {
             self.shared.asked.notify_one();
         }
     }
 
     /// The flushes that have ended since the last call, in their order.
-    pub fn take(&self) -> Vec<Flush<W>> {
+    pub fn take(&self) -> Vec<Flush<G>> {
         // In this order: a flush that ends in between is taken, and its byte reads as a take of nothing.
         while (&self.readable).read(&mut [0; 64]).is_ok_and(|read| read == 64) {}
         mem::take(&mut self.shared.lock().ended)
@@ -96,10 +98,12 @@ impl<W: Send + 'static> Committer<W> {
     }
 }
 
-impl<W> Committer<W> {
-    /// Flushes for those who still wait, and ends the thread.
+impl<G> Committer<G> {
+    /// Flushes what is left, and ends the thread.
     pub fn stop(&self) {
-        self.shared.lock().stopping = true;
+        let mut state = self.shared.lock();
+        (state.asked, state.stopping) = (true, true);
+        drop(state);
         self.shared.asked.notify_one();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
@@ -108,19 +112,19 @@ impl<W> Committer<W> {
     }
 }
 
-impl<W> Drop for Committer<W> {
+impl<G> Drop for Committer<G> {
     fn drop(&mut self) {
         self.stop();
     }
 }
 
-impl<W> Shared<W> {
-    /// Waits until somebody wants a flush, and begins it; None when there will be no more.
-    fn begin(&self) -> Option<Vec<W>> {
+impl<G> Shared<G> {
+    /// Waits until somebody wants a flush, and begins it; false when there will be no more.
+    fn begin(&self) -> bool {
         let mut state = self.lock();
-        while state.waiting.is_empty() {
+        while !state.asked {
             if state.stopping {
-                return None;
+                return false;
             }
             state = self.asked.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -130,18 +134,19 @@ impl<W> Shared<W> {
             state = self.asked.wait_timeout(state, early).unwrap_or_else(PoisonError::into_inner).0;
         }
         state.began = Some(Instant::now());
-        Some(mem::take(&mut state.waiting))
+        state.asked = false;
+        true
     }
 
     /// Whether this is the first one to be taken: of the others it is known that there is something.
-    fn end(&self, flush: Flush<W>) -> bool {
+    fn end(&self, flush: Flush<G>) -> bool {
         let mut state = self.lock();
         state.ended.push(flush);
         state.ended.len() == 1
     }
 
     /// A panic cannot leave the state half changed, so a poisoned lock is as good as any.
-    fn lock(&self) -> MutexGuard<'_, State<W>> {
+    fn lock(&self) -> MutexGuard<'_, State<G>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -14,6 +14,7 @@ mod message_key;
 mod reader;
 mod scan;
 mod segment;
+mod sync;
 mod writer;
 
 use std::path::Path;
@@ -22,7 +23,7 @@ use std::{fmt, io};
 pub use batch::Batch;
 pub use commit::{Committer, Flush};
 pub use reader::Reader;
-pub use writer::{Journal, WhenFull};
+pub use writer::{Journal, WhenFull, end_line};
 
 /// Why a journal could not be written or read.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
-//! The writing side: append, rotate, flush, and the byte budget.
+//! The writing side: append, rotate, and the byte budget.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,42 +21,42 @@ pub enum WhenFull {
 
 /// The journal of one worker's life. Its directory is made by the first line, so an idle life leaves nothing.
 pub struct Journal {
-    id: String,
-    root: PathBuf,
+    pub(super) id: String,
+    pub(super) root: PathBuf,
     /// How many directories had to be made for the root.
-    made: usize,
-    directory: PathBuf,
-    segment_bytes: u64,
-    max_bytes: u64,
-    when_full: WhenFull,
-    state: Mutex<State>,
+    pub(super) made: usize,
+    pub(super) directory: PathBuf,
+    pub(super) segment_bytes: u64,
+    pub(super) max_bytes: u64,
+    pub(super) when_full: WhenFull,
+    pub(super) state: Mutex<State>,
     /// Held by a flush, since beside one that is about to fail another of the same file would succeed. Whether the name
     /// of the root itself was flushed.
-    rooted: Mutex<bool>,
+    pub(super) rooted: Mutex<bool>,
 }
 
 #[derive(Default)]
-struct State {
-    lock: Option<File>,
-    segment: Option<Open>,
+pub(super) struct State {
+    pub(super) lock: Option<File>,
+    pub(super) segment: Option<Open>,
     /// Segments that are full but not flushed yet.
-    retired: Vec<Arc<File>>,
+    pub(super) retired: Vec<Arc<File>>,
     /// Whether names were added to a directory since the last flush.
-    renamed: bool,
-    end: u64,
+    pub(super) renamed: bool,
+    pub(super) end: u64,
     /// Where the last flush found `end`.
-    flushed: u64,
+    pub(super) flushed: u64,
     /// Whether lines behind `flushed` went to a segment whose flush has failed.
-    doubtful: bool,
+    pub(super) doubtful: bool,
     /// All bytes under the root when `end` was `measured_end`.
-    measured: u64,
-    measured_end: u64,
-    closed: bool,
+    pub(super) measured: u64,
+    pub(super) measured_end: u64,
+    pub(super) closed: bool,
 }
 
-struct Open {
-    file: Arc<File>,
-    start: u64,
+pub(super) struct Open {
+    pub(super) file: Arc<File>,
+    pub(super) start: u64,
 }
 
 impl Journal {
@@ -101,20 +101,40 @@ impl Journal {
 
     /// Writes a line and a newline; returns the offset behind it. A failure leaves no trace.
     pub fn append(&self, line: &[u8]) -> Result<u64, Error> {
-        self.append_line(&mut line.to_vec())
+        let mut line = line.to_vec();
+        end_line(&mut line)?;
+        self.append_lines(&line)
     }
 
-    /// Like [`append`](Self::append), in place: adds the newline to `line`, so that one plain `write(2)` does.
-    pub fn append_line(&self, line: &mut Vec<u8>) -> Result<u64, Error> {
-        if memchr::memchr(b'\n', line).is_some() {
-            return Err(Error::Newline);
-        }
-        line.push(b'\n');
+    /// Writes lines that are [ended](end_line), those of a segment with one plain `write(2)`; returns the offset behind them.
+    /// A failure leaves no trace of the segment's and of those behind them.
+    pub fn append_lines(&self, mut lines: &[u8]) -> Result<u64, Error> {
         let state = &mut *self.state();
+        while !lines.is_empty() {
+            let together;
+            (together, lines) = lines.split_at(self.fitting(state, lines));
+            self.append_together(state, together)?;
+        }
+        Ok(state.end)
+    }
+
+    /// How many bytes of lines the open segment has room for, or where it has none for the first line, how long that is.
+    fn fitting(&self, state: &State, lines: &[u8]) -> usize {
+        let used = state.segment.as_ref().map_or(0, |open| state.end - open.start);
+        let newline = match usize::try_from(self.segment_bytes.saturating_sub(used)) {
+            Ok(room) if room < lines.len() => {
+                memchr::memrchr(b'\n', &lines[..room]).or_else(|| memchr::memchr(b'\n', lines))
+            }
+            _ => None,
+        };
+        newline.map_or(lines.len(), |newline| newline + 1)
+    }
+
+    fn append_together(&self, state: &mut State, lines: &[u8]) -> Result<(), Error> {
         if state.closed {
             return Err(Error::Closed);
         }
-        let bytes = line.len() as u64;
+        let bytes = lines.len() as u64;
         let used = state.measured + (state.end - state.measured_end);
         let needed = if self.when_full == WhenFull::Refuse { used + bytes } else { bytes };
         if needed > self.max_bytes {
@@ -125,7 +145,7 @@ impl Journal {
             _ => self.rotate(state, bytes)?,
         };
         let (file, start) = (Arc::clone(&open.file), open.start);
-        let write = || (&*file).write(line);
+        let write = || (&*file).write(lines);
         let mut outcome = write();
         while outcome.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
             outcome = write();
@@ -133,10 +153,10 @@ impl Journal {
         match outcome {
             Ok(written) if written as u64 == bytes => {
                 state.end += bytes;
-                Ok(state.end)
+                Ok(())
             }
             failed => {
-                // Cut the torn line off, or where even that fails leave it behind: readers stop at the next
+                // Cut what is torn off, or where even that fails leave it behind: readers stop at the next
                 // segment's offset.
                 if file.set_len(state.end - start).is_err() {
                     state.retired.extend(state.segment.take().map(|open| open.file));
@@ -147,7 +167,7 @@ impl Journal {
         }
     }
 
-    /// Begins the segment at `end` with room for a line of `bytes`, and with the first segment the journal.
+    /// Begins the segment at `end` with room for lines of `bytes`, and with the first segment the journal.
     fn rotate<'s>(&self, state: &'s mut State, bytes: u64) -> Result<&'s Open, Error> {
         if self.when_full == WhenFull::DropOldest {
             self.drop_oldest(bytes.max(self.segment_bytes))?;
@@ -202,48 +222,6 @@ impl Journal {
         Ok(())
     }
 
-    /// Flushes to the device; returns the offset up to which lines survive a power cut.
-    ///
-    /// A failure is final for all lines that were written before it: the kernel may take their pages for clean, so that
-    /// the next flush of their file succeeds and proves nothing (`fsync(2)`; `PostgreSQL` learnt it in 2018). No such file is
-    /// written to or flushed again: the next line begins a segment. Lines that were written during a flush that failed
-    /// make the next one fail, too, since it is the one that was to cover them.
-    pub fn sync(&self) -> Result<u64, Error> {
-        let mut rooted = self.rooted.lock().unwrap_or_else(PoisonError::into_inner);
-        let (files, renamed, end) = {
-            let mut state = self.state();
-            if std::mem::take(&mut state.doubtful) {
-                let error = io::Error::other("written to a segment whose flush has failed");
-                return Err(Error::io(&self.directory, error));
-            }
-            if state.end == state.flushed && state.retired.is_empty() {
-                return Ok(state.end);
-            }
-            let mut files = std::mem::take(&mut state.retired);
-            files.extend(state.segment.as_ref().map(|open| Arc::clone(&open.file)));
-            (files, std::mem::take(&mut state.renamed), state.end)
-        };
-        let flush = || {
-            files.iter().try_for_each(|file| file.sync_data()).at(&self.directory)?;
-            if renamed {
-                segment::sync_directory(&self.directory)?;
-                segment::sync_directory(&self.root)?;
-            }
-            if *rooted { Ok(()) } else { segment::sync_above(&self.root, self.made) }
-        };
-        let flushed = flush();
-        let mut state = self.state();
-        if flushed.is_ok() {
-            (state.flushed, *rooted) = (end, true);
-        } else {
-            (state.segment, state.retired) = (None, Vec::new());
-            state.renamed |= renamed;
-            state.doubtful = state.end > end;
-            state.flushed = state.end;
-        }
-        flushed.map(|()| end)
-    }
-
     /// The bytes of all journals under the root now.
     pub fn measure(&self) -> Result<u64, Error> {
         let end = self.end();
@@ -253,59 +231,19 @@ impl Journal {
         Ok(bytes)
     }
 
-    /// Puts back what was removed or cut off by hand under the writer's hands: its lock, and the segment that it is at,
-    /// whose lines are in the open file as long as there is one. Says what there was to mend, if anything.
-    ///
-    /// Lines go on in a new segment: a reader that has the old file open gets there past its end. Earlier segments are
-    /// not this one's to know of; a reader counts what is missing of them.
-    pub fn mend(&self) -> Result<Option<String>, Error> {
-        let state = &mut *self.state();
-        let lock = self.directory.join(segment::LOCK);
-        match &state.lock {
-            None => return Ok(None),
-            Some(held) if segment::is_named(held, &lock)? => {}
-            Some(_) => {
-                fs::create_dir_all(&self.directory).at(&self.directory)?;
-                let new = File::create(&lock).at(&lock)?;
-                new.lock().at(&lock)?;
-                state.lock = Some(new);
-                state.renamed = true;
-            }
-        }
-        let Some(Open { file, start }) = &state.segment else { return Ok(None) };
-        let (path, bytes) = (segment::path(&self.directory, *start), state.end - *start);
-        let found = file.metadata().at(&path)?.len();
-        let told = if found != bytes {
-            format!("{} has {found} bytes, but {bytes} were written: going on behind them", path.display())
-        } else if segment::is_named(file, &path)? {
-            return Ok(None);
-        } else {
-            let mut old = &**file;
-            old.rewind().at(&path)?;
-            let mut new = File::create(&path).at(&path)?;
-            io::copy(&mut old.take(bytes), &mut new).at(&path)?;
-            new.sync_all().at(&path)?;
-            File::open(&self.directory).and_then(|directory| directory.sync_all()).at(&self.directory)?;
-            format!("{} was removed: its {bytes} bytes are put back", path.display())
-        };
-        state.retired.extend(state.segment.take().map(|open| open.file));
-        Ok(Some(told))
-    }
-
-    /// Flushes, mends at last, and lets go of the lock.
-    pub fn close(&self) -> Result<(), Error> {
-        self.state().closed = true;
-        let synced = self.sync();
-        let mended = self.mend();
-        let mut state = self.state();
-        (state.segment, state.lock) = (None, None);
-        synced.and(mended).map(|_| ())
-    }
-
     /// A panic cannot leave the state half changed in a way that matters, so a poisoned lock is as good as any.
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Ends a line with its newline. It must not have one in it.
+pub fn end_line(line: &mut Vec<u8>) -> Result<(), Error> {
+    if memchr::memchr(b'\n', line).is_some() {
+        return Err(Error::Newline);
+    }
+    line.push(b'\n');
+    Ok(())
 }
 
 fn total(root: &Path) -> Result<u64, Error> {
