@@ -6,7 +6,8 @@ Requests leave on a schedule, and a stall of the server counts for all that fell
 take turns of half a second, all at the same rate: 70 % of what the core of the gateway that ships had time for just before, with
 64 connections that each wait for their answer. The one that only journals shows what of the latency is shipping's. The broker has a core of
 its own where there are three, else it shares the driver's, which may then always interrupt it. Even so it makes the driver late, and
-requests then come in bursts: bare Granian is also measured while something else keeps the broker as busy.
+requests then come in bursts: bare Granian is also measured while something else keeps the broker as busy. All servers are started anew
+five times, since one process is lucky and the next is not: the p99 of bare Granian alone was 1.4 ms in one and 7 ms in another.
 """
 
 from __future__ import annotations
@@ -79,8 +80,25 @@ def turn(
 
 
 def gif(servers: list[Server], ships: Shipping, cores: Cores, quick: bool) -> Table:
-    """Percentiles of each server's answers, medians of those turns in which the machine did not stand still."""
-    rounds = 3 if quick else 40
+    """Percentiles of each server's answers: medians over lives of the servers of each life's medians."""
+    lives, rounds, warming = (1, 3, 5_000) if quick else (5, 8, 20_000)
+    found: dict[str, list[dict[str, float]]] = {}
+    for _ in range(lives):
+        with ExitStack() as running:
+            for server in servers:
+                running.enter_context(server)
+                server.first_answer()
+                highest_rate(server, cores.driver, warming)
+            for name, row in one_life(servers, ships, cores, rounds).items():
+                found.setdefault(name, []).append(row)
+    return {
+        name: {column: statistics.median(row[column] for row in rows) for column in rows[0]}
+        for name, rows in found.items()
+    }
+
+
+def one_life(servers: list[Server], ships: Shipping, cores: Cores, rounds: int) -> Table:
+    """Medians of those turns in which the machine did not stand still, or of all where it mostly did."""
     entries = [(server.name, server, False) for server in servers] + [(BESIDE, servers[0], True)]
     found: dict[str, list[tuple[float, float, dict[str, float]]]] = {name: [] for name, _, _ in entries}
     rates: list[float] = []
@@ -98,12 +116,10 @@ def gif(servers: list[Server], ships: Shipping, cores: Cores, quick: bool) -> Ta
                 found[name].append(turn(server, pools[server.name], rate, beside))
     table: Table = {}
     for name, turns in found.items():
-        rows = [row for began, ended, row in turns if not witness.stood_still(began, ended)]
-        if len(rows) < rounds / 4 and not quick:
-            raise fixtures.LeftOutError("the machine stood still most of the time")
-        rows = rows or [row for _, _, row in turns]
+        steady = [row for began, ended, row in turns if not witness.stood_still(began, ended)]
+        rows = steady if len(steady) >= rounds / 4 else [row for _, _, row in turns]
         table[name] = {column: statistics.median(row[column] for row in rows) for column in rows[0]} | {
-            "turns": len(rows)
+            "steady turns": len(steady)
         }
     return table
 
@@ -139,12 +155,10 @@ def measure(directory: Path, quick: bool) -> Part:
         bare = fixtures.bare(directory, cores.server)
         journal = fixtures.gateway(directory, JOURNAL, cores.server)
         ours = fixtures.gateway(directory, EXACTLY_ONCE, cores.server, kafka_settings(bootstrap, topic))
-        for server in (bare, journal, ours):
-            running.enter_context(server)
-            server.first_answer()
-            highest_rate(server, cores.driver, 5_000 if quick else 50_000)  # which warms it up
         ships = running.enter_context(shipping(bootstrap, topic, cores.broker))
         answers = gif([bare, journal, ours], ships, cores, quick)
+        running.enter_context(ours)
+        ours.first_answer()
         delays = to_topic(ours, bootstrap, topic, cores.driver, quick)
     median, late = percentile(delays, 50), percentile(delays, 99)
     return {
