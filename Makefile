@@ -30,6 +30,7 @@ lint: .venv/dev.stamp
 	$(BIN)/ruff format --check $(PY)
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --package pixelcore --no-deps
 
 types: .venv/dev.stamp
 	$(BIN)/mypy

@@ -1,4 +1,4 @@
-//! A query, split into its parameters.
+//! A query, split into its parameters, and names that were seen before.
 
 use crate::form::{self, Raw};
 
@@ -75,11 +75,83 @@ impl<'q, 'p> Parameters<'q, 'p> {
     }
 }
 
+/// The names of a query that was seen before.
+#[derive(Default)]
+pub struct Names {
+    /// Each with its `=`, and [`form::BEHIND`] them bytes enough to compare in blocks.
+    text: Vec<u8>,
+    /// Where in the text each ends.
+    ends: Vec<u32>,
+    digest: u64,
+}
+
+impl Names {
+    /// Makes them those of a query.
+    pub fn keep(&mut self, parameters: &Parameters<'_, '_>) {
+        self.digest = parameters.digest;
+        self.text.clear();
+        self.ends.clear();
+        for name in parameters.names() {
+            self.text.extend_from_slice(name.bytes);
+            self.text.push(b'=');
+            self.ends.push(u32::try_from(self.text.len()).unwrap_or(u32::MAX));
+        }
+        self.text.extend_from_slice(&form::BEHIND);
+    }
+
+    /// Whether they are those of a query.
+    pub fn are_of(&self, parameters: &Parameters<'_, '_>) -> bool {
+        self.digest == parameters.digest
+            && self.ends.len() == parameters.len()
+            && self.each().zip(parameters.names()).all(|((known, length), name)| {
+                length - 1 == name.bytes.len()
+                    && form::same(known, form::behind(parameters.query, name.bytes), length - 1)
+            })
+    }
+
+    /// Splits a query that has these names, each with a `=`: half the work where that is so, which it finds out on the way.
+    pub fn split<'q, 'p>(&self, query: &'q [u8], parts: &'p mut Vec<Parameter>) -> Option<Parameters<'q, 'p>> {
+        parts.clear();
+        let mut pairs = form::pairs(query);
+        for (name, length) in self.each() {
+            let value = Part::of(query, pairs.value_of(name, length)?);
+            let end = value.start - 1;
+            #[expect(clippy::cast_possible_truncation, reason = "no query reaches 4 GiB")]
+            let name = Part { start: value.start - length as u32, end, plain: false };
+            parts.push(Parameter { name, value });
+        }
+        pairs.is_done().then_some(Parameters { query, parts, digest: self.digest })
+    }
+
+    /// What of the text begins with each, and its length with the `=`.
+    fn each(&self) -> impl Iterator<Item = (&[u8], usize)> {
+        self.ends.iter().scan(0, |start, &end| {
+            let begin = std::mem::replace(start, end as usize);
+            Some((&self.text[begin..], end as usize - begin))
+        })
+    }
+}
+
+/// Odd, and its bits look like chance: 2^64 by the golden ratio.
+const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// A digest of a query's first bytes, mostly those of a key, whose sender has few templates.
+#[inline]
+pub fn beginning(query: &[u8]) -> u64 {
+    match query.first_chunk::<16>() {
+        Some(begin) => {
+            let begin = u128::from_le_bytes(*begin);
+            #[expect(clippy::cast_possible_truncation, reason = "one half, and the other")]
+            let (low, high) = (begin as u64, (begin >> 64) as u64);
+            (low ^ high.rotate_left(23)).wrapping_mul(FACTOR)
+        }
+        None => 0,
+    }
+}
+
 /// Adds a name to a digest of those before it: its end, where the names of a template differ most, and its length.
 #[inline]
 fn mix(digest: u64, name: &[u8]) -> u64 {
-    // Odd, and its bits look like chance: 2^64 by the golden ratio.
-    const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
     let end = match (name.last_chunk::<8>(), name.last_chunk::<4>(), name) {
         (Some(end), ..) => u64::from_le_bytes(*end),
         (_, Some(end), _) => u32::from_le_bytes(*end).into(),

@@ -41,6 +41,12 @@ fn names_that_look_alike_are_told_apart() {
         ("a name more", "p.a=1".into(), "p.a=1&p.a=2".into()),
         ("an empty name", "p.a=1&=2".into(), "p.a=1&p.=2".into()),
         ("an escape", "p.%61=1".into(), "p.%62=1".into()),
+        ("no equals sign", "p.a".into(), "p.a=1".into()),
+        ("an equals sign more", "p.a=1".into(), "p.a==1".into()),
+        ("a longer name", "p.a=1".into(), "p.ab=1".into()),
+        ("an empty sequence", "p.a=1&&p.b=1".into(), "p.a=1&p.b=2".into()),
+        ("a last ampersand", "p.a=1&".into(), "p.a=2".into()),
+        ("a name less", "p.a=1&p.b=2".into(), "p.a=1&p.c".into()),
     ];
     for (name, one, other) in cases {
         for query in [&one, &one, &one, &other, &one, &other, &other, &other, &one] {
@@ -52,16 +58,31 @@ fn names_that_look_alike_are_told_apart() {
 
 #[test]
 fn values_are_those_of_each_query() {
+    let long = "x".repeat(150);
     let template = |a: &str, b: &str| format!("p.a.0={a}&p.a.1={b}&p.n={a}&p.n={b}&uid={a}&uid={b}");
     for (name, a, b, expected) in [
         ("one", "1", "2", r#""userId":"1","properties":{"a":["1","2"],"n":["1","2"]}"#),
         ("another", "x", "y", r#""userId":"x","properties":{"a":["x","y"],"n":["x","y"]}"#),
         ("another", "3", "4", r#""userId":"3","properties":{"a":["3","4"],"n":["3","4"]}"#),
         ("the first that is not empty", "", "4", r#""userId":"4","properties":{"a":["","4"],"n":["","4"]}"#),
+        (
+            "longer than a block",
+            &long,
+            "4",
+            &format!(r#""userId":"{long}","properties":{{"a":["{long}","4"],"n":["{long}","4"]}}"#),
+        ),
         ("escapes", "%22+%2b", "%e2%82%ac", r#""userId":"\" +","properties":{"a":["\" +","€"],"n":["\" +","€"]}"#),
     ] {
         let found = event(&template(a, b), false, 32).unwrap();
         assert!(found.contains(expected), "{name}: {found}");
+    }
+}
+
+#[test]
+fn values_end_anywhere() {
+    for length in 0..200 {
+        let query = format!("p.a={}&p.b.c=2", "x".repeat(length));
+        assert_eq!(event(&query, false, 32), event_by_itself(&query, false, 32));
     }
 }
 
@@ -71,6 +92,11 @@ fn settings_are_those_of_each_query() {
         assert!(event("p.a.b=1", false, 2).unwrap().contains(r#"{"a":{"b":"1"}}"#));
         assert!(event("p.a.b=1", true, 2).unwrap().contains(r#"{"a":{"b":1}}"#));
         assert_eq!(event("p.a.b=1", false, 1), Err(Reason::TooDeep));
+        let limits = Limits { parameters: 3, depth: 1, ..Limits::default() };
+        let options = Options { limits, ..Options::default() };
+        let rejected =
+            write(&mut vec![], "track", b"wk=k&e=E&mid=m&p.a.b=1", &Request::default(), &options, |_| Ok(""));
+        assert_eq!(rejected, Err(Reason::TooManyParameters));
     }
 }
 
@@ -91,7 +117,7 @@ proptest! {
     fn what_came_before_makes_no_difference(
         queries in proptest::collection::vec(
             proptest::collection::vec(
-                ("(amp;)?([pt]\\.(a|0|1|%61|a b)?(\\.(0|1|%2e|b))?|uid|utm_term|x)", "(1|true|%22|%ff|\\+|é|abc)?"),
+                ("(amp;)?([pt]\\.(a|0|1|%61|a b)?(\\.(0|1|%2e|b))?|uid|utm_term|x)", "(1|true|%22|%ff|\\+|é|abc|-{70})?"),
                 1..4,
             ),
             1..4,

@@ -25,7 +25,7 @@ pub struct Foreign {
     pub properties: Option<Box<RawValue>>,
     /// A JSON object that stands for all `t.`.
     pub traits: Option<Box<RawValue>>,
-    /// Members of the context, none of which is one of [`OURS`].
+    /// Members of the context, none of which is one of `OURS`.
     pub context: Vec<Member>,
     /// Whether a context or a JSON value is deeper than [`Limits::depth`](crate::options::Limits::depth).
     pub too_deep: bool,

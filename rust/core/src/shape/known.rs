@@ -4,9 +4,8 @@ use std::cell::RefCell;
 use std::mem;
 
 use super::{Shape, each_decoded};
-use crate::form;
 use crate::options::Limits;
-use crate::parameters::{Parameter, Parameters};
+use crate::parameters::{Names, Parameter, Parameters, beginning};
 use crate::reason::Reason;
 use crate::tree::{Path, Root, Tree};
 
@@ -24,6 +23,8 @@ struct Shapes {
     /// Of names that are not known.
     new: Shape,
     known: Vec<Known>,
+    /// Where the shape is of the last query that began alike.
+    guesses: [usize; KEPT],
 }
 
 /// A shape, and what it is the shape of.
@@ -32,11 +33,9 @@ struct Known {
     /// The digest of the names that were seen here last and not known. What is seen once only is not kept, so queries
     /// whose names are chosen at random cost no copies, and drive nothing away.
     seen: u64,
-    digest: u64,
-    names: Vec<u8>,
-    /// Where in `names` each ends.
-    ends: Vec<u32>,
-    depth: usize,
+    names: Names,
+    /// How many parameters and segments of a path were allowed; None where nothing is kept.
+    limits: Option<(usize, usize)>,
     typed: bool,
     shape: Shape,
 }
@@ -47,6 +46,7 @@ thread_local! {
         tree: Tree::default(),
         new: Shape::default(),
         known: std::iter::repeat_with(Known::default).take(KEPT).collect(),
+        guesses: [0; KEPT],
     });
 }
 
@@ -58,12 +58,18 @@ pub(crate) fn with<'q, T>(
     work: impl FnOnce(&Parameters<'q, '_>, &Shape) -> Result<T, Reason>,
 ) -> Result<T, Reason> {
     SHAPES.with_borrow_mut(|shapes| {
-        let Shapes { parts, tree, new, known } = shapes;
+        let Shapes { parts, tree, new, known, guesses } = shapes;
+        let guess = &mut guesses[place(beginning(query))];
+        let guessed = &known[*guess];
+        if guessed.is_for(limits, typed)
+            && let Some(parameters) = guessed.names.split(query, parts)
+        {
+            return work(&parameters, &guessed.shape);
+        }
         let parameters = Parameters::split(query, limits.parameters, parts).ok_or(Reason::TooManyParameters)?;
-        #[expect(clippy::cast_possible_truncation, reason = "less than KEPT")]
-        let place = (parameters.digest >> (u64::BITS - KEPT.ilog2())) as usize;
-        let known = &mut known[place];
-        if known.is_of(&parameters, limits.depth, typed) {
+        *guess = place(parameters.digest);
+        let known = &mut known[*guess];
+        if known.is_for(limits, typed) && known.names.are_of(&parameters) {
             return work(&parameters, &known.shape);
         }
         new.read(tree, &parameters, limits.depth, typed);
@@ -74,7 +80,7 @@ pub(crate) fn with<'q, T>(
         if mem::replace(&mut known.seen, parameters.digest) != parameters.digest {
             return work(&parameters, new);
         }
-        known.keep(&parameters, limits.depth, typed, new);
+        known.keep(&parameters, limits, typed, new);
         work(&parameters, &known.shape)
     })
 }
@@ -103,32 +109,23 @@ pub fn nest(query: &[u8], prefix: &str, typed: bool) -> Vec<u8> {
 }
 
 impl Known {
-    /// Whether the names of a query are those that this is the shape of.
-    fn is_of(&self, parameters: &Parameters<'_, '_>, depth: usize, typed: bool) -> bool {
-        let mut start = 0;
-        self.digest == parameters.digest
-            && self.depth == depth
-            && self.typed == typed
-            && self.ends.len() == parameters.len()
-            && self.ends.iter().zip(parameters.names()).all(|(&end, name)| {
-                let (known, length) = (&self.names[start..], end as usize - start);
-                start = end as usize;
-                length == name.bytes.len() && form::same(known, form::behind(parameters.query, name.bytes), length)
-            })
+    /// Whether it is one at all, and was made with the same settings.
+    fn is_for(&self, limits: &Limits, typed: bool) -> bool {
+        (self.limits, self.typed) == (Some((limits.parameters, limits.depth)), typed)
     }
 
     /// Takes a new shape's place, and gives it the old one's buffers.
-    fn keep(&mut self, parameters: &Parameters<'_, '_>, depth: usize, typed: bool, new: &mut Shape) {
-        (self.digest, self.depth, self.typed) = (parameters.digest, depth, typed);
-        self.names.clear();
-        self.ends.clear();
-        for name in parameters.names() {
-            self.names.extend_from_slice(name.bytes);
-            self.ends.push(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
-        }
-        self.names.extend_from_slice(&form::BEHIND);
+    fn keep(&mut self, parameters: &Parameters<'_, '_>, limits: &Limits, typed: bool, new: &mut Shape) {
+        (self.limits, self.typed) = (Some((limits.parameters, limits.depth)), typed);
+        self.names.keep(parameters);
         mem::swap(&mut self.shape, new);
     }
+}
+
+/// Where a digest says that something is kept.
+#[expect(clippy::cast_possible_truncation, reason = "less than KEPT")]
+fn place(digest: u64) -> usize {
+    (digest >> (u64::BITS - KEPT.ilog2())) as usize
 }
 
 fn is_short(parameters: &Parameters<'_, '_>) -> bool {

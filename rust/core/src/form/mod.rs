@@ -1,9 +1,13 @@
 //! `application/x-www-form-urlencoded`, as the WHATWG URL standard parses it (section 5.1): split before decoding,
 //! and never an error.
 
+mod pairs;
+
 use std::borrow::Cow;
 
 use wide::u8x16;
+
+pub use pairs::{Pairs, pairs};
 
 /// A name or a value where it stands in the query, still encoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,118 +73,6 @@ pub fn repair(out: &mut Vec<u8>, begin: usize) {
         let text = String::from_utf8_lossy(&out[begin..]).into_owned();
         out.truncate(begin);
         out.extend_from_slice(text.as_bytes());
-    }
-}
-
-/// The names and values of a query, in order.
-pub struct Pairs<'q> {
-    query: &'q [u8],
-    at: usize,
-    /// Where the block begins that `marks` are of, and the bits of it that are not before `at`.
-    block: usize,
-    left: u64,
-    marks: Marks,
-}
-
-/// Splits a query on `&`, and every sequence that is not empty on its first `=`.
-#[must_use]
-pub fn pairs(query: &[u8]) -> Pairs<'_> {
-    Pairs { query, at: 0, block: 0, left: u64::MAX, marks: Marks::of_block(query, 0) }
-}
-
-impl<'q> Iterator for Pairs<'q> {
-    type Item = (Raw<'q>, Raw<'q>);
-
-    #[expect(
-        clippy::inline_always,
-        reason = "a call, and handing a pair over in memory, costs as much as splitting it"
-    )]
-    #[inline(always)]
-    fn next(&mut self) -> Option<Self::Item> {
-        let (name, has_value) = loop {
-            if self.at >= self.query.len() {
-                return None;
-            }
-            let (name, equals) = self.until(|marks| marks.ands | marks.equals);
-            if equals || !name.bytes.is_empty() {
-                break (name, equals);
-            }
-        };
-        let nothing = Raw { bytes: &name.bytes[name.bytes.len()..], plain: true };
-        Some((name, if has_value { self.until(|marks| marks.ands).0 } else { nothing }))
-    }
-}
-
-impl<'q> Pairs<'q> {
-    /// Takes the bytes before the next mark of a kind, and the mark itself; returns whether that is `=`.
-    #[inline]
-    fn until(&mut self, kind: impl Fn(&Marks) -> u64) -> (Raw<'q>, bool) {
-        let start = self.at;
-        let mut odd = 0;
-        let mut stops = kind(&self.marks) & self.left;
-        while stops == 0 {
-            odd |= self.marks.odd & self.left;
-            self.block += BLOCK;
-            self.marks = Marks::of_block(self.query, self.block);
-            self.left = u64::MAX;
-            stops = kind(&self.marks);
-        }
-        let end = self.block + stops.trailing_zeros() as usize;
-        let up_to_it = stops ^ (stops - 1);
-        let taken = self.left & up_to_it;
-        self.left = !up_to_it;
-        self.at = end + 1;
-        let plain = (odd | self.marks.odd & taken) == 0;
-        (Raw { bytes: &self.query[start..end], plain }, self.marks.equals & taken != 0)
-    }
-}
-
-const BLOCK: usize = 64;
-
-/// Where in a block the bytes are that mean something: bit `i` is byte `i`.
-#[derive(Clone, Copy)]
-struct Marks {
-    ands: u64,
-    equals: u64,
-    /// What needs decoding, or escaping in JSON, or a check that it is UTF-8: see [`PLAIN`].
-    odd: u64,
-}
-
-impl Marks {
-    /// The marks of the block that begins at `start`. As if `&` followed, the end of the query is one.
-    fn of_block(query: &[u8], start: usize) -> Self {
-        let rest = query.get(start..).unwrap_or_default();
-        if let Some(block) = rest.first_chunk::<BLOCK>() {
-            return Self::new(block);
-        }
-        let behind = u64::MAX << rest.len();
-        // Mostly there are bytes enough before the last ones, whose marks are those of a whole block, moved.
-        let Self { ands, equals, odd } = match query.last_chunk::<BLOCK>() {
-            Some(block) if !rest.is_empty() => Self::new(block).moved(BLOCK - rest.len()),
-            _ => {
-                let mut padded = [b'&'; BLOCK];
-                padded[..rest.len()].copy_from_slice(rest);
-                Self::new(&padded)
-            }
-        };
-        Self { ands: ands | behind, equals, odd }
-    }
-
-    fn moved(self, by: usize) -> Self {
-        Self { ands: self.ands >> by, equals: self.equals >> by, odd: self.odd >> by }
-    }
-
-    #[inline]
-    fn new(block: &[u8; BLOCK]) -> Self {
-        let mut marks = Self { ands: 0, equals: 0, odd: 0 };
-        let (vectors, _) = block.as_chunks::<16>();
-        for (i, vector) in vectors.iter().enumerate() {
-            let vector = u8x16::from(*vector);
-            marks.ands |= u64::from(vector.simd_eq(u8x16::splat(b'&')).to_bitmask()) << (16 * i);
-            marks.equals |= u64::from(vector.simd_eq(u8x16::splat(b'=')).to_bitmask()) << (16 * i);
-            marks.odd |= u64::from(odd(vector)) << (16 * i);
-        }
-        marks
     }
 }
 
