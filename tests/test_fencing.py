@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, Message
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from pixelcore import delivery
 from pixelcore.delivery import ExactlyOnce, FencedError
 from pixelcore.settings import Settings, load
@@ -28,6 +28,16 @@ class NeverAtTheEnd(Consumer):
         message = super().poll(timeout)
         error = message.error() if message is not None else None
         return None if error is not None and error.code() == KafkaError._PARTITION_EOF else message
+
+
+class NeverBack(Consumer):
+    """What a consumer is like that librdkafka has locked up (confluentinc/librdkafka#5476)."""
+
+    locked = threading.Event()
+
+    def poll(self, timeout: float = -1) -> Message | None:  # noqa: ARG002
+        self.locked.wait()
+        return None
 
 
 def claim(settings: Settings, journal: Path, owner: str, *, fenced: bool = False) -> ExactlyOnce:
@@ -78,3 +88,20 @@ def test_who_fenced_us(
         claims[-1].deliver([], 10)
     for taken in (*claims, other):
         taken.close()
+
+
+def test_a_consumer_that_locks_up_is_left_behind(
+    broker: Broker | External, topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal's shipment fails and can be tried anew, instead of waiting for ever."""
+    settings = load(kafka_settings(broker.bootstrap, topic))
+    create(broker.bootstrap, topic)
+    with monkeypatch.context() as locked:
+        locked.setattr(delivery, "Consumer", NeverBack)
+        locked.setattr(delivery, "CLAIM_SECONDS", 0.5)
+        with pytest.raises(KafkaException, match="does not come back"):
+            claim(settings, tmp_path / "journal", "one")
+    NeverBack.locked.set()
+    again = claim(settings, tmp_path / "journal", "two")
+    assert again.committed == 0
+    again.close()

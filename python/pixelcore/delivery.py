@@ -144,8 +144,11 @@ class ExactlyOnce(_Producing):
         """The journal's committed offset and owner, read up to a claim or, without one, to where the partition ends now.
 
         Raises `KafkaException` when a claim is not seen for longer than any transaction before it can stay open: the
-        claim of a twin may have replaced it.
+        claim of a twin may have replaced it. So it does when the consumer has locked up.
         """
+        return kafka.within(CLAIM_SECONDS * 1.5, lambda: self._consume_checkpoint(until))
+
+    def _consume_checkpoint(self, until: str | None) -> tuple[int, str | None]:
         offset, owner = 0, None
         deadline = time.monotonic() + CLAIM_SECONDS
         consumer = Consumer(

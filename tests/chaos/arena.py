@@ -5,7 +5,11 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+
+from confluent_kafka import KafkaException
+from pixelcore import kafka
 
 from tests.chaos.accounting import Traffic
 from tests.chaos.cluster import Cluster
@@ -19,6 +23,8 @@ FSYNC = ("1s", "always")
 # The default of 15 s, shortened so that a process can be stopped for longer than it. librdkafka takes its request
 # timeouts from it.
 TRANSACTION_SECONDS = 6.0
+# A consumer that takes longer has locked up, as librdkafka's may while brokers fail: see `kafka.within`.
+LOCKED_SECONDS = 20.0
 
 
 class Arena:
@@ -64,7 +70,8 @@ class Arena:
         for gateway in (*self.gateways, *self.guests):
             gateway.close()
         if self._watcher is not None:
-            self._watcher.close()
+            with suppress(KafkaException):
+                kafka.within(LOCKED_SECONDS, self._watcher.close)
 
     def pick(self) -> Gateway:
         """One of the gateways."""
@@ -74,8 +81,14 @@ class Arena:
         """What a read_committed consumer has seen so far."""
         if self._watcher is None:
             self._watcher = Reader(self.cluster.bootstrap, TOPIC, 60)
-        self._watcher.poll(seconds)
-        return self._watcher.messages
+        watcher = self._watcher
+        try:
+            kafka.within(LOCKED_SECONDS, lambda: watcher.poll(seconds))
+        except KafkaException:
+            # Another one begins at the beginning.
+            self._watcher, self._read = None, 0
+            return []
+        return watcher.messages
 
     def behind(self, mids: set[str]) -> int:
         """How many messageIds the consumer has not seen yet."""
