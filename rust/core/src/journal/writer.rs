@@ -21,15 +21,15 @@ pub enum WhenFull {
 
 /// The journal of one worker's life. Its directory is made by the first line, so an idle life leaves nothing.
 pub struct Journal {
-    pub(super) id: String,
+    id: String,
     pub(super) root: PathBuf,
     /// How many directories had to be made for the root.
     pub(super) made: usize,
     pub(super) directory: PathBuf,
-    pub(super) segment_bytes: u64,
-    pub(super) max_bytes: u64,
-    pub(super) when_full: WhenFull,
-    pub(super) state: Mutex<State>,
+    segment_bytes: u64,
+    max_bytes: u64,
+    when_full: WhenFull,
+    state: Mutex<State>,
     /// Held by a flush, since beside one that is about to fail another of the same file would succeed. Whether the name
     /// of the root itself was flushed.
     pub(super) rooted: Mutex<bool>,
@@ -49,8 +49,8 @@ pub(super) struct State {
     /// Whether lines behind `flushed` went to a segment whose flush has failed.
     pub(super) doubtful: bool,
     /// All bytes under the root when `end` was `measured_end`.
-    pub(super) measured: u64,
-    pub(super) measured_end: u64,
+    measured: u64,
+    measured_end: u64,
     pub(super) closed: bool,
 }
 
