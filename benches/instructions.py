@@ -5,8 +5,8 @@
 
 Counted is ``event::write`` of the core (``rust/core/benches/event.rs``) as the difference between two numbers of
 repetitions, so that starting up does not count. Names that were seen before cost less than new ones, so both are
-counted. No query of 8 kB may cost more than ``WORST`` times as much per byte as the ordinary one, so that nothing grows
-faster than its query. Another compiler or another processor's ``memcpy`` makes other
+counted. No query of 8 kB may cost more than ``WORST`` times as much per byte as the email with new names, which those have
+mostly, too, so that nothing grows faster than its query. Another compiler or another processor's ``memcpy`` makes other
 instructions of the same source; where the compiler is not the recorded one, the comparison allows for that.
 """
 
@@ -27,8 +27,9 @@ RECORD: Final = ROOT / "benches" / "instructions.json"
 QUERIES: Final = {"email": EMAIL, "items": ITEMS, "escapes": ESCAPES}
 FEW, MANY = 200, 1200
 FEW_LONG, MANY_LONG = 2, 10
-WORST: Final = 4.0
-"""How many times the email's instructions a byte each of the adversarial queries may cost."""
+NEW: Final = ", new names"
+WORST: Final = 3.0
+"""How many times the instructions a byte of an email with new names each of the adversarial queries may cost."""
 SAME_COMPILER, OTHER_COMPILER = 1.02, 1.25
 """How much more than recorded is allowed."""
 
@@ -61,9 +62,7 @@ def collected(program: Path, times: int, query: str, *new: str, expected: str = 
 def count(program: Path) -> dict[str, int]:
     """Instructions an event, by query."""
     return {
-        f"{name}, new names" if new else name: (
-            collected(program, MANY, query, *new) - collected(program, FEW, query, *new)
-        )
+        f"{name}{NEW}" if new else name: (collected(program, MANY, query, *new) - collected(program, FEW, query, *new))
         // (MANY - FEW)
         for name, query in QUERIES.items()
         for new in ((), ("new",))
@@ -71,7 +70,7 @@ def count(program: Path) -> dict[str, int]:
 
 
 def ratios(program: Path, email: int) -> dict[str, float]:
-    """Instructions a byte of each adversarial query, accepted or rejected, to those of the email."""
+    """Instructions a byte of each adversarial query, accepted or rejected, to those of an email."""
     found = {}
     for name, (query, reason) in ADVERSARIAL.items():
         few, many = (collected(program, times, query, expected=reason or "accepted") for times in (FEW_LONG, MANY_LONG))
@@ -104,7 +103,7 @@ def main() -> int:
     arguments = parser.parse_args()
     now, program = compiler(), build()
     counted = count(program)
-    found = ratios(program, counted["email"])
+    found = ratios(program, counted[f"email{NEW}"])
     if arguments.record:
         RECORD.write_text(json.dumps({"compiler": now, "instructions": counted}, indent=2) + "\n")
     record = json.loads(RECORD.read_text())
