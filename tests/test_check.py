@@ -14,7 +14,7 @@ from pathlib import Path
 import pixelcore.check
 import pixelcore.settings
 import pytest
-from pixelcore.check import Check, compare_clocks, within
+from pixelcore.check import Check, compare_clocks, judge
 from pixelcore.check_kafka import Finding, Setup, replication_warnings
 
 from tests.conftest import Serve
@@ -272,11 +272,11 @@ def test_nothing_hangs(setup: dict[str, str], tmp_path: Path) -> None:
 def test_a_check_that_hangs_or_is_defective() -> None:
     setup = Setup(pixelcore.settings.load({}))
     began = time.monotonic()
-    hanging = within(0.2, Check("hangs", lambda _: time.sleep(60)), setup)
+    hanging = judge(0.2, Check("hangs", lambda _: time.sleep(60)), setup)
     assert time.monotonic() - began < 10
     assert hanging == ("FAIL", "no answer within 0.2 s")
     nothing: dict[str, Finding] = {}
-    assert within(10, Check("is defective", lambda _: nothing["there"]), setup) == ("FAIL", "KeyError('there')")
+    assert judge(10, Check("is defective", lambda _: nothing["there"]), setup) == ("FAIL", "KeyError('there')")
 
 
 def test_a_clock_that_is_ahead(setup: dict[str, str], check_here: Checker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -32,6 +31,7 @@ from .check_kafka import (
 )
 from .datadir import EVENTS, REJECTIONS
 from .errors import SettingsError
+from .overdue import OverdueError, within
 from .settings import Settings, variable
 
 CLOCK_TOLERANCE_SECONDS = 30.0
@@ -129,7 +129,7 @@ def run(settings: Settings, timeout: float) -> bool:
     width = max(len(check.name) for check in CHECKS)
     for check in CHECKS:
         if not check.on_kafka or setup.brokers:
-            finding = within(timeout, check, setup)
+            finding = judge(timeout, check, setup)
         else:
             finding = Finding("skip", "not tried: no broker answers") if settings.ships else None
         if finding is not None:
@@ -140,22 +140,16 @@ def run(settings: Settings, timeout: float) -> bool:
     return passed
 
 
-def within(seconds: float, check: Check, setup: Setup) -> Finding | None:
-    """In a thread that nobody waits for, since name servers and network file systems hang beyond any timeout."""
-    found: list[Finding | None] = []
-
-    def find() -> None:
-        try:
-            found.append(check.find(setup))
-        except KafkaException as error:
-            found.append(Finding("FAIL", error.args[0].str()))
-        except (Failed, SettingsError, OSError) as error:
-            found.append(Finding("FAIL", str(error)))
-        except Exception as error:  # noqa: BLE001 a defect, of which there should still be a line
-            found.append(Finding("FAIL", repr(error)))
-
+def judge(seconds: float, check: Check, setup: Setup) -> Finding | None:
+    """What a check finds, or why it finds nothing."""
     setup.begin(seconds)
-    thread = threading.Thread(target=find, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    return found[0] if found else Finding("FAIL", f"no answer within {seconds:g} s")
+    try:
+        return within(seconds, lambda: check.find(setup))
+    except OverdueError:
+        return Finding("FAIL", f"no answer within {seconds:g} s")
+    except KafkaException as error:
+        return Finding("FAIL", error.args[0].str())
+    except (Failed, SettingsError, OSError) as error:
+        return Finding("FAIL", str(error))
+    except Exception as error:  # noqa: BLE001 a defect, of which there should still be a line
+        return Finding("FAIL", repr(error))

@@ -22,6 +22,7 @@ from confluent_kafka import (
 )
 
 from . import kafka
+from .overdue import OverdueError, within
 from .settings import Settings
 
 Event = tuple[bytes, bytes | None]
@@ -146,7 +147,11 @@ class ExactlyOnce(_Producing):
         Raises `KafkaException` when a claim is not seen for longer than any transaction before it can stay open: the
         claim of a twin may have replaced it. So it does when the consumer has locked up.
         """
-        return kafka.within(CLAIM_SECONDS * 1.5, lambda: self._consume_checkpoint(until))
+        try:
+            # While brokers fail librdkafka's consumers may lock up in any of their methods (confluentinc/librdkafka#5476).
+            return within(CLAIM_SECONDS * 1.5, lambda: self._consume_checkpoint(until))
+        except OverdueError:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the consumer does not come back")) from None
 
     def _consume_checkpoint(self, until: str | None) -> tuple[int, str | None]:
         offset, owner = 0, None

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
-from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -72,26 +70,6 @@ def patiently(halted: Callable[[], bool], call: Callable[[float], T]) -> T:
                 raise
             if halted():
                 raise HaltedError from error
-
-
-def within(seconds: float, call: Callable[[], T]) -> T:
-    """What ``call`` returns or raises, in a thread of its own, which is left behind when it takes longer.
-
-    Raises `KafkaException` then. To be used for consumers: while brokers fail, librdkafka's may lock up in any of their
-    methods, for ever (confluentinc/librdkafka#5476), which must hold up nothing but themselves.
-    """
-    outcome: Future[T] = Future()
-
-    def work() -> None:
-        try:
-            outcome.set_result(call())
-        except BaseException as error:  # noqa: BLE001
-            outcome.set_exception(error)
-
-    threading.Thread(target=work, name="consumer", daemon=True).start()
-    if not wait([outcome], seconds).done:
-        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "a consumer does not come back"))
-    return outcome.result()
 
 
 def ensure_topics(settings: Settings, topic: str, client: Producer) -> None:

@@ -222,6 +222,7 @@ class GroupCommit:
     def _take(self) -> None:
         answer = self._answer
         for waited, seconds, error in self._committer.take():
+            # Who asks after a flush has begun with his line has another one made, which finds nothing to do.
             if waited and error is None:
                 counters.observe("fsync_seconds", seconds)
             for protocol, outcome in waited:

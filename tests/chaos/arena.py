@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from confluent_kafka import KafkaException
-from pixelcore import kafka
+from pixelcore.overdue import OverdueError, within
 
 from tests.chaos.accounting import Traffic
 from tests.chaos.cluster import Cluster
@@ -23,7 +22,7 @@ FSYNC = ("1s", "always")
 # The default of 15 s, shortened so that a process can be stopped for longer than it. librdkafka takes its request
 # timeouts from it.
 TRANSACTION_SECONDS = 6.0
-# A consumer that takes longer has locked up, as librdkafka's may while brokers fail: see `kafka.within`.
+# A consumer that takes longer has locked up, as librdkafka's may while brokers fail (confluentinc/librdkafka#5476).
 LOCKED_SECONDS = 20.0
 
 
@@ -70,8 +69,8 @@ class Arena:
         for gateway in (*self.gateways, *self.guests):
             gateway.close()
         if self._watcher is not None:
-            with suppress(KafkaException):
-                kafka.within(LOCKED_SECONDS, self._watcher.close)
+            with suppress(OverdueError):
+                within(LOCKED_SECONDS, self._watcher.close)
 
     def pick(self) -> Gateway:
         """One of the gateways."""
@@ -83,8 +82,8 @@ class Arena:
             self._watcher = Reader(self.cluster.bootstrap, TOPIC, 60)
         watcher = self._watcher
         try:
-            kafka.within(LOCKED_SECONDS, lambda: watcher.poll(seconds))
-        except KafkaException:
+            within(LOCKED_SECONDS, lambda: watcher.poll(seconds))
+        except OverdueError:
             # Another one begins at the beginning.
             self._watcher, self._read = None, 0
             return []
