@@ -81,7 +81,7 @@ def ratios(program: Path, email: int) -> dict[str, float]:
 def too_costly(found: dict[str, float]) -> list[str]:
     """A line for each adversarial query that costs more than it may."""
     return [
-        f"{name}: {ratio:.2f} times the email's instructions a byte, allowed {WORST}"
+        f"{name}: {ratio:.2f} times the instructions a byte of an email with new names, allowed {WORST}"
         for name, ratio in found.items()
         if ratio > WORST
     ]
@@ -112,7 +112,7 @@ def main() -> int:
     for name, count_now in counted.items():
         print(f"{name:20}{count_now:10,} instructions an event{count_now / record['instructions'][name] - 1:+8.1%}")
     for name, ratio in found.items():
-        print(f"{name:28}{ratio:6.2f} times the email's instructions a byte")
+        print(f"{name:28}{ratio:6.2f} times the instructions a byte of an email with new names")
     errors = compare(counted, record["instructions"], allowed) + too_costly(found)
     print("\n".join(errors), file=sys.stderr)
     return 1 if errors else 0

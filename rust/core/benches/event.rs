@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::process::ExitCode;
 
 use pixelcore::event::{Request, write};
-use pixelcore::options::{Compat, Limits, Options};
+use pixelcore::options::Options;
 use pixelcore::reason::Reason;
 use pixelcore::time::UnixMillis;
 
@@ -33,13 +33,7 @@ fn main() -> ExitCode {
         locale: Some("en-GB,en;q=0.9,de;q=0.7"),
         ..Request::default()
     };
-    let options = Options {
-        limits: Limits { query_bytes: 8192, parameters: 256, depth: 32 },
-        typed_values: false,
-        respect_gpc: false,
-        reject_automated: false,
-        compat: Compat::default(),
-    };
+    let options = Options::default();
     // Six bytes for each of the longest query: no event is longer.
     let mut out = Vec::with_capacity(64 * 1024);
     let mut outcome = "accepted";

@@ -16,7 +16,7 @@ pub struct Options {
 }
 
 /// What a query may cost.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of the query.
     pub query_bytes: usize,

@@ -9,7 +9,7 @@ use pixelcore::collector::{Collector, Group};
 use pixelcore::counters::Counters;
 use pixelcore::event::Request;
 use pixelcore::journal::{Journal, Reader, WhenFull};
-use pixelcore::options::{Compat, Limits, Options};
+use pixelcore::options::Options;
 use pixelcore::reason::Reason;
 use pixelcore::time::UnixMillis;
 
@@ -23,17 +23,10 @@ struct Gateway {
 fn gateway(root: &Path, event_bytes: u64, rejection_bytes: u64) -> Gateway {
     let journal = |name, bytes| Arc::new(Journal::new(&root.join(name), 1 << 20, bytes, WhenFull::Refuse).unwrap());
     let journals = [journal("events", event_bytes), journal("rejections", rejection_bytes)];
-    let options = Options {
-        limits: Limits::default(),
-        typed_values: false,
-        respect_gpc: false,
-        reject_automated: false,
-        compat: Compat::default(),
-    };
     let counters = Arc::new(Counters::in_memory(&[]));
     let [events, rejections] = journals.clone();
     let (proxies, counted) = (TrustedProxies::default(), Arc::clone(&counters));
-    let collector = Collector::new(events, rejections, options, proxies, IpPolicy::Full, counted, true);
+    let collector = Collector::new(events, rejections, Options::default(), proxies, IpPolicy::Full, counted, true);
     Gateway { collector, journals, counters }
 }
 

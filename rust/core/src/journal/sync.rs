@@ -82,7 +82,7 @@ impl Journal {
             let mut new = File::create(&path).at(&path)?;
             io::copy(&mut old.take(bytes), &mut new).at(&path)?;
             new.sync_all().at(&path)?;
-            File::open(&self.directory).and_then(|directory| directory.sync_all()).at(&self.directory)?;
+            segment::sync_directory(&self.directory)?;
             format!("{} was removed: its {bytes} bytes are put back", path.display())
         };
         state.retired.extend(state.segment.take().map(|open| open.file));

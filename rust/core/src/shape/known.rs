@@ -34,8 +34,8 @@ struct Known {
     /// whose names are chosen at random cost no copies, and drive nothing away.
     seen: u64,
     names: Names,
-    /// How many parameters and segments of a path were allowed; None where nothing is kept.
-    limits: Option<(usize, usize)>,
+    /// None where nothing is kept.
+    limits: Option<Limits>,
     typed: bool,
     shape: Shape,
 }
@@ -111,12 +111,12 @@ pub fn nest(query: &[u8], prefix: &str, typed: bool) -> Vec<u8> {
 impl Known {
     /// Whether it is one at all, and was made with the same settings.
     fn is_for(&self, limits: &Limits, typed: bool) -> bool {
-        (self.limits, self.typed) == (Some((limits.parameters, limits.depth)), typed)
+        (self.limits, self.typed) == (Some(*limits), typed)
     }
 
     /// Takes a new shape's place, and gives it the old one's buffers.
     fn keep(&mut self, parameters: &Parameters<'_, '_>, limits: &Limits, typed: bool, new: &mut Shape) {
-        (self.limits, self.typed) = (Some((limits.parameters, limits.depth)), typed);
+        (self.limits, self.typed) = (Some(*limits), typed);
         self.names.keep(parameters);
         mem::swap(&mut self.shape, new);
     }
