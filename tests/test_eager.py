@@ -16,34 +16,34 @@ from tests.wire import GOOD, UPGRADE, ask, assert_pixel, raw, records, send
 ROOT = Path(__file__).resolve().parents[1]
 RUNTIME, LOOP = "runtime", "loop"
 
-WAYS: list[tuple[str, tuple[str, ...], dict[str, str], str]] = [
-    ("Granian's defaults", (), {}, RUNTIME),
-    ("uvloop", ("--loop", "uvloop"), {}, RUNTIME),
-    ("asyncio's loop", ("--loop", "asyncio"), {}, RUNTIME),
-    ("a runtime of several threads", ("--runtime-mode", "mt", "--runtime-threads", "2"), {}, RUNTIME),
-    ("answers that wait for a flush", (), {"PIXELCORE_FSYNC": "always"}, RUNTIME),
-    ("an access log, which stands between", ("--access-log",), {}, LOOP),
-    ("Granian's own tasks", ("--task-impl", "rust"), {}, LOOP),
-    ("a loop whose methods cannot be replaced", (), {"RIGID_LOOP": "1"}, LOOP),
-    ("the same, and answers that wait", (), {"RIGID_LOOP": "1", "PIXELCORE_FSYNC": "always"}, LOOP),
+WAYS: list[tuple[str, tuple[str, ...], dict[str, str], str, str]] = [
+    ("Granian's defaults", (), {}, RUNTIME, ""),
+    ("uvloop", ("--loop", "uvloop"), {}, RUNTIME, ""),
+    ("asyncio's loop", ("--loop", "asyncio"), {}, RUNTIME, ""),
+    ("a runtime of several threads", ("--runtime-mode", "mt", "--runtime-threads", "2"), {}, RUNTIME, ""),
+    ("answers that wait for a flush", (), {"PIXELCORE_FSYNC": "always"}, RUNTIME, ""),
+    ("an access log", ("--access-log",), {}, LOOP, "something stands between Granian and the handler"),
+    ("Granian's own tasks", ("--task-impl", "rust"), {}, LOOP, ""),
+    ("another Granian", (), {"OTHER_GRANIAN": "1"}, LOOP, "this Granian is made otherwise"),
+    ("the same, and answers that wait", (), {"OTHER_GRANIAN": "1", "PIXELCORE_FSYNC": "always"}, LOOP, "otherwise"),
 ]
 
 
 @pytest.fixture(params=WAYS, ids=[name for name, *_ in WAYS])
-def way(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Server, str]]:
-    """A server, and which thread is to answer."""
-    _, flags, settings, thread = request.param
+def way(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Server, str, str]]:
+    """A server, which thread is to answer, and what the log says of it."""
+    _, flags, settings, thread, told = request.param
     settings = {"PYTHONPATH": str(ROOT), **settings}
     server = Server(tmp_path, settings, command="granian", app="tests.telling_apps:app", flags=flags)
     server.start()
-    yield server, thread
+    yield server, thread, told
     server.kill()
     print(server.log()[-5000:])
 
 
-def test_the_thread_and_the_receipts(way: tuple[Server, str], token: str) -> None:
+def test_the_thread_and_the_receipts(way: tuple[Server, str, str], token: str) -> None:
     """Whoever answers, each GIF is a receipt, also for requests that come at once."""
-    server, thread = way
+    server, thread, told = way
     assert ask(server, THREAD).body.decode() == thread
     begin = threading.Barrier(8)
 
@@ -62,12 +62,14 @@ def test_the_thread_and_the_receipts(way: tuple[Server, str], token: str) -> Non
     assert ask(server, "/v1/pixel/track", method="OPTIONS").status == 204
     assert ask(server, "/nowhere").status == 404
     assert server.terminate() == 0
+    assert told in server.log()
+    assert ("through the event loop" in server.log()) == bool(told)
     assert "Traceback" not in server.log()
     assert "never awaited" not in server.log()
 
 
-def test_a_websocket_is_refused(way: tuple[Server, str]) -> None:
-    server, _ = way
+def test_a_websocket_is_refused(way: tuple[Server, str, str]) -> None:
+    server, *_ = way
     reply = send(server, raw(b"/v1/pixel/track?wk=dk_1&e=E", UPGRADE))
     assert reply is not None
     assert reply.status == 403

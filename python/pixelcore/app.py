@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import eager
@@ -12,8 +11,6 @@ from .errors import SettingsError
 
 if TYPE_CHECKING:
     from .worker import Worker
-
-log = logging.getLogger("pixelcore")
 
 GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAAAAACH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==")
 """43 bytes, 1x1, transparent, GIF89a. Gmail refuses the shorter ones."""
@@ -105,8 +102,7 @@ class App:
             raise SystemExit(f"pixelcore: {error}") from None
         self.roots = (ROOT, RUDDERSTACK_ROOT) if "rudderstack" in chosen.compat else (ROOT,)
         self.paths = pixel_paths(self.roots)
-        if not eager.install(loop, self.__rsgi__, self.answer):
-            log.info("requests go through the event loop, which takes no other in its place")
+        eager.install(self.__rsgi__, self.answer)
 
     def __rsgi_del__(self, _loop: asyncio.AbstractEventLoop) -> None:
         self.worker.stop()
