@@ -18,6 +18,7 @@ from typing_extensions import Self
 
 from benches.driver import target
 from benches.peers.bare import GIF
+from tests.processes import OWN_GROUP
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 TICK: Final = 1 / os.sysconf("SC_CLK_TCK")
@@ -99,7 +100,7 @@ class Server:
                     env=inherited | dict(self.settings),
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    start_new_session=True,
+                    **OWN_GROUP,
                 )
         finally:
             os.sched_setaffinity(0, ours)

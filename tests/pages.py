@@ -24,6 +24,7 @@ import tomli
 import yaml
 
 from tests.kafka.broker import free_port
+from tests.processes import OWN_GROUP
 from tests.servers import clean_environment
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -227,7 +228,7 @@ class Runner:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
+            **OWN_GROUP,
         )
 
     def _environment(self) -> dict[str, str]:

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import psutil
 
 from tests.kafka.broker import free_port
+from tests.processes import OWN_GROUP
 
 Command = Literal["pixelcore", "granian"]
 
@@ -78,7 +79,7 @@ def forward(data_dir: Path, settings: Mapping[str, str], *flags: str) -> subproc
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        start_new_session=True,
+        **OWN_GROUP,
     )
 
 
@@ -122,7 +123,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
+                **OWN_GROUP,
             )
         deadline = time.monotonic() + timeout
         while not self._healthy():

@@ -18,6 +18,7 @@ import pytest
 from tests.conftest import Serve
 from tests.kafka.broker import Broker, External, unavailable
 from tests.kafka.topics import read_committed
+from tests.processes import OWN_GROUP
 from tests.servers import kafka_settings
 
 PAGE = Path(__file__).parent / "data" / "seed_images.html"
@@ -60,13 +61,13 @@ def dump_dom(url: str, profile: Path) -> str:
         "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking "
         "disable-component-update disable-sync disable-dev-shm-usage dump-dom virtual-time-budget=10000"
     )
-    process = subprocess.Popen(
+    process: subprocess.Popen[str] = subprocess.Popen(
         ["chromium", *(f"--{name}" for name in switches.split()), f"--user-data-dir={profile}", url],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        start_new_session=True,
+        **OWN_GROUP,
     )
     try:
         return process.communicate(timeout=90)[0]

@@ -18,6 +18,7 @@ import pytest
 
 from tests.kafka.broker import free_port
 from tests.pages import ROOT, blocks
+from tests.processes import OWN_GROUP
 from tests.servers import GIF, clean_environment
 
 COMMANDS = [
@@ -50,7 +51,7 @@ def running(command: list[str], directory: Path) -> Iterator[subprocess.Popen[by
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
+            **OWN_GROUP,
         )
     try:
         yield process

@@ -19,6 +19,8 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from typing_extensions import Self
 
+from tests.processes import OWN_GROUP
+
 ROOT = Path(__file__).resolve().parents[2]
 JARS = ROOT / ".kafka" / "lib"
 EXTERNAL = "PIXELCORE_TEST_KAFKA"
@@ -148,7 +150,7 @@ class Broker:
         command = ["java", "-XX:TieredStopAtLevel=1", "-cp", f"{kafka_jars()}/*", *arguments]
         with self._log.open("ab") as output:
             return subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, **OWN_GROUP
             )
 
     def _configure(self) -> Path:
