@@ -78,10 +78,11 @@ def request(person: int, mid: str = "") -> bytes:
 
 
 class Connections:
-    """Keep-alive connections that each wait for one answer at a time."""
+    """Keep-alive connections that each wait for one answer at a time; ``awake`` ones without ever sleeping."""
 
-    def __init__(self, port: int, count: int, gif: bytes = GIF) -> None:
+    def __init__(self, port: int, count: int, gif: bytes = GIF, awake: bool = False) -> None:
         self.gif = gif
+        self.awake = awake
         self.sockets: dict[int, socket.socket] = {}
         self.partial: dict[int, bytes] = {}
         self.poller = select.epoll()
@@ -98,9 +99,12 @@ class Connections:
 
     def answered(self, patience: float) -> list[socket.socket]:
         """The connections whose answer is complete now; waits for at least a part of one."""
-        ready = self.poller.poll(patience)
-        if not ready:
-            raise TimeoutError(f"no answer for {patience} s")
+        ready = self.poller.poll(0 if self.awake else patience)
+        deadline = time.monotonic() + patience
+        while not ready:
+            if time.monotonic() >= deadline:
+                raise TimeoutError(f"no answer for {patience} s")
+            ready = self.poller.poll(0 if self.awake else patience)
         done = []
         for number, _ in ready:
             connection = self.sockets[number]
@@ -201,12 +205,14 @@ def main() -> int:
     parser.add_argument(
         "--hold", action="store_true", help="wait for a line on stdin once connected, and before leaving"
     )
+    parser.add_argument("--awake", action="store_true", help="without --rate: wait for answers without sleeping")
     parser.add_argument("--gif", type=bytes.fromhex, default=GIF, help="what answers end with, in hexadecimal")
     arguments = parser.parse_args()
     if arguments.core is not None:
         os.sched_setaffinity(0, {arguments.core})
     count = arguments.requests
-    with closing(Connections(arguments.port, min(arguments.connections, count), arguments.gif)) as pool:
+    connections = min(arguments.connections, count)
+    with closing(Connections(arguments.port, connections, arguments.gif, arguments.awake)) as pool:
         hold(arguments.hold)
         if arguments.rate:
             load = drive_at(pool, count, arguments.rate, arguments.stamped)

@@ -82,11 +82,12 @@ def make_topics(running_order: Sequence[Contender], bootstrap: str | None) -> No
                 create(bootstrap, contender.topic)
 
 
-def drive(contender: Contender, requests: int, connections: int, core: int | None) -> Figures:
+def drive(contender: Contender, requests: int, arguments: argparse.Namespace, core: int | None) -> Figures:
     """One round against one server, in a driver of its own."""
     server, forwarder = contender.server, contender.forwarder
     command = [sys.executable, "-m", "benches.driver", "--port", str(server.port), "--gif", server.gif.hex()]
-    command += ["--requests", str(requests), "--connections", str(connections)]
+    command += ["--requests", str(requests), "--connections", str(arguments.connections)]
+    command += ["--awake"] if arguments.awake else []
     if core is not None:
         command += ["--core", str(core)]
     shipping = forwarder.settled_cpu() if forwarder else 0.0
@@ -153,8 +154,8 @@ def measure(arguments: argparse.Namespace, directory: Path) -> dict[str, object]
                 # Each in a process of its own each time, since where its memory lies makes some percent.
                 with running(contender):
                     check_headers(contender.server, expected)
-                    drive(contender, max(1, int(arguments.requests * WARM_UP)), arguments.connections, driver_core)
-                    contender.figures += drive(contender, arguments.requests, arguments.connections, driver_core)
+                    drive(contender, max(1, int(arguments.requests * WARM_UP)), arguments, driver_core)
+                    contender.figures += drive(contender, arguments.requests, arguments, driver_core)
             print(f"round {turn + 1} of {arguments.rounds}", file=sys.stderr)
         for contender in running_order:
             if reason := check(contender, bootstrap):
@@ -216,6 +217,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=50_000, help="per server and round; CPU ticks are 10 ms")
     parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument(
+        "--awake", action="store_true", help="a driver that never sleeps, whose core a broker should not need"
+    )
     parser.add_argument(
         "--peers", type=peers_of, default="all", metavar="all|none|NAME,NAME", help="rivals that take part"
     )
