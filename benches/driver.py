@@ -128,27 +128,31 @@ class Connections:
             connection.close()
 
 
-def drive(pool: Connections, count: int, timed: bool = False, patience: float = 30.0) -> Load:
-    """Send ``count`` requests and wait for all answers. Raises when one is wrong or late."""
+def drive(pool: Connections, count: int, in_flight: int = 0, timed: bool = False, patience: float = 30.0) -> Load:
+    """Send ``count`` requests and wait for all answers. Raises when one is wrong or late.
+
+    With ``in_flight`` so many connections at a time wait for an answer, all of them in turn; without it all do.
+    """
     requests = [request(person) for person in range(PEOPLE)]
     sent_at: dict[int, float] = {}
     latency: list[float] = []
+    free = deque(pool.sockets.values())
+    at_once = in_flight or len(free)
     began, cpu_began = time.monotonic(), time.process_time()
     sent = answered = 0
-    free = list(pool.sockets.values())
-    while True:
-        for connection in free[: count - sent]:
+    while answered < count:
+        for _ in range(min(at_once - (sent - answered), count - sent)):
+            connection = free.popleft()
             if timed:
                 sent_at[connection.fileno()] = time.monotonic()
             connection.sendall(requests[sent % PEOPLE])
             sent += 1
-        if answered == count:
-            break
-        free = pool.answered(patience)
-        answered += len(free)
+        done = pool.answered(patience)
+        answered += len(done)
+        free += done
         if timed:
             now = time.monotonic()
-            latency += [now - sent_at[connection.fileno()] for connection in free]
+            latency += [now - sent_at[connection.fileno()] for connection in done]
     return Load(answered, time.monotonic() - began, time.process_time() - cpu_began, latency, [])
 
 
@@ -198,6 +202,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--requests", type=int, default=50_000)
     parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--in-flight", type=int, default=0, help="connections that wait at a time; default: all")
     parser.add_argument("--rate", type=float, help="requests a second, on a schedule; default: as answers come")
     parser.add_argument("--timed", action="store_true", help="without --rate: how long each answer took")
     parser.add_argument("--stamped", action="store_true", help="with --rate: mid is the time when a request was due")
@@ -217,7 +222,7 @@ def main() -> int:
         if arguments.rate:
             load = drive_at(pool, count, arguments.rate, arguments.stamped)
         else:
-            load = drive(pool, count, arguments.timed)
+            load = drive(pool, count, arguments.in_flight, arguments.timed)
         print(json.dumps(asdict(load)), flush=True)
         hold(arguments.hold)
     return 0

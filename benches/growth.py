@@ -78,12 +78,13 @@ class Variation:
     """A server and its load; ``prepare`` gets its data directory before it starts, and whether to be quick, and may
     have settings of its own.
 
-    It is held to ``like``, which differs in one thing only. ``bare`` is a server that does nothing else, to see what of a
-    growth is Granian's.
+    Of its connections ``in_flight`` wait for an answer at a time, all of them in turn. It is held to ``like``, which differs in
+    one thing only. ``bare`` is a server that does nothing else, to see what of a growth is Granian's.
     """
 
     name: str
     connections: int = 64
+    in_flight: int = 64
     settings: Mapping[str, str] = field(default_factory=dict)
     prepare: Callable[[Path, bool], Mapping[str, str] | None] | None = None
     bare: bool = False
@@ -101,20 +102,25 @@ class Variation:
 # Granian closes the connections beyond its backpressure, which is 1,024 by default.
 MANY: Final = {"GRANIAN_BACKPRESSURE": "16384"}
 
+TEN: Final = "10 connections, 10 in flight"
+
 VARIATIONS: Final = (
     Variation(ORDINARY, like=""),
     Variation("1 GB of journals", prepare=gigabyte),
     Variation(ONE_KEY, prepare=key_file(1), like=""),
     Variation("100,000 keys, trusted proxies", prepare=key_file(100_000), like=ONE_KEY),
-    Variation("10 connections", 10),
-    Variation("256 connections", 256),
-    Variation("1,000 connections", 1_000),
-    Variation("10,000 connections", 10_000, MANY),
+    Variation(TEN, 10, 10, like=""),
+    Variation("10,000 connections, 10 in flight", 10_000, 10, MANY, like=TEN),
+    Variation("1,000 connections, 64 in flight", 1_000),
+    Variation("10,000 connections, 64 in flight", 10_000, 64, MANY),
+    Variation("256 connections, all in flight", 256, 256, like=""),
+    Variation("1,000 connections, all in flight", 1_000, 1_000, like=""),
+    Variation("10,000 connections, all in flight", 10_000, 10_000, MANY, like=""),
     Variation(f"bare, {ORDINARY}", bare=True, like=""),
-    Variation("bare, 10 connections", 10, bare=True, like=""),
-    Variation("bare, 256 connections", 256, bare=True, like=""),
-    Variation("bare, 1,000 connections", 1_000, bare=True, like=""),
-    Variation("bare, 10,000 connections", 10_000, MANY, bare=True, like=""),
+    Variation(f"bare, {TEN}", 10, 10, bare=True, like=""),
+    Variation("bare, 10,000 connections, 64 in flight", 10_000, 64, MANY, bare=True, like=""),
+    Variation("bare, 256 connections, all in flight", 256, 256, bare=True, like=""),
+    Variation("bare, 10,000 connections, all in flight", 10_000, 10_000, MANY, bare=True, like=""),
 )
 
 
@@ -135,10 +141,9 @@ def cost(directory: Path, quick: bool) -> tuple[Table, list[Goal]]:
                 server.first_answer()
                 # A connection's first request costs more than those that follow.
                 count = max(requests, variation.connections * (2 if quick else 10))
-                fixtures.drive(server, requests // 5, variation.connections, cores.driver)
-                found[variation.name].append(
-                    fixtures.drive(server, count, variation.connections, cores.driver)["cpu_us"]
-                )
+                load = (variation.connections, cores.driver, "--in-flight", str(variation.in_flight))
+                fixtures.drive(server, requests // 5, *load)
+                found[variation.name].append(fixtures.drive(server, count, *load)["cpu_us"])
     medians = {name: statistics.median(taken) for name, taken in found.items()}
     table: Table = {}
     for variation in VARIATIONS:
