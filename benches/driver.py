@@ -99,12 +99,10 @@ class Connections:
 
     def answered(self, patience: float) -> list[socket.socket]:
         """The connections whose answer is complete now; waits for at least a part of one."""
-        ready = self.poller.poll(0 if self.awake else patience)
         deadline = time.monotonic() + patience
-        while not ready:
+        while not (ready := self.poller.poll(0 if self.awake else patience)):
             if time.monotonic() >= deadline:
                 raise TimeoutError(f"no answer for {patience} s")
-            ready = self.poller.poll(0 if self.awake else patience)
         done = []
         for number, _ in ready:
             connection = self.sockets[number]
@@ -131,13 +129,14 @@ class Connections:
 def drive(pool: Connections, count: int, in_flight: int = 0, timed: bool = False, patience: float = 30.0) -> Load:
     """Send ``count`` requests and wait for all answers. Raises when one is wrong or late.
 
-    With ``in_flight`` so many connections at a time wait for an answer, all of them in turn; without it all do.
+    With ``in_flight`` so many connections at a time wait for an answer, all of them in turn; without it, or with more than
+    there are, all do.
     """
     requests = [request(person) for person in range(PEOPLE)]
     sent_at: dict[int, float] = {}
     latency: list[float] = []
     free = deque(pool.sockets.values())
-    at_once = in_flight or len(free)
+    at_once = min(in_flight or len(free), len(free))
     began, cpu_began = time.monotonic(), time.process_time()
     sent = answered = 0
     while answered < count:

@@ -57,7 +57,7 @@ def server() -> Iterator[Counting]:
 
 
 @pytest.mark.parametrize("awake", [False, True])
-@pytest.mark.parametrize(("in_flight", "at_once"), [(0, 6), (2, 2), (6, 6)])
+@pytest.mark.parametrize(("in_flight", "at_once"), [(0, 6), (2, 2), (6, 6), (7, 6)])
 def test_so_many_are_in_flight_and_all_have_their_turn(
     server: Counting, in_flight: int, at_once: int, awake: bool
 ) -> None:
