@@ -28,6 +28,7 @@ test-python: .venv/dev.stamp .kafka/lib
 lint: .venv/dev.stamp
 	$(BIN)/ruff check $(PY)
 	$(BIN)/ruff format --check $(PY)
+	$(BIN)/lint-imports --no-logo --cache-dir .venv/import-linter
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --package pixelcore --no-deps

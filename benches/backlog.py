@@ -15,7 +15,7 @@ from typing import Final
 
 import pixelcore
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
-from pixelcore.datadir import EVENTS
+from pixelcore.journals import EVENTS
 
 from benches import fixtures
 from benches.driver import CHROME, target

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 import pixelcore
 from confluent_kafka import Producer
-from pixelcore.shipment import SPACING_SECONDS
+from pixelcore.shipping.policies import SPACING_SECONDS
 
 from benches.driver import CHROME, PEOPLE, target
 from benches.fixtures import giving_way, pinned

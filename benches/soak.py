@@ -28,8 +28,8 @@ from typing import Final
 import psutil
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
-from pixelcore.datadir import EVENTS
-from pixelcore.lag import Looker
+from pixelcore.journals import EVENTS
+from pixelcore.observing.backlog import BacklogScanner
 from prometheus_client.parser import text_string_to_metric_families
 
 from benches import fixtures, results
@@ -52,7 +52,7 @@ Series = dict[str, list[float]]
 TITLE: Final = "Thirds of the time"
 
 
-def look(server: servers.Server, looker: Looker) -> dict[str, float]:
+def look(server: servers.Server, scanner: BacklogScanner) -> dict[str, float]:
     """One sample. A worker is whatever is below the server and is not the process of the metrics."""
     assert server.process is not None
     main = psutil.Process(server.process.pid)
@@ -66,7 +66,7 @@ def look(server: servers.Server, looker: Looker) -> dict[str, float]:
                 found[f"descriptors of {name}"] += process.num_fds()
                 found[f"threads of {name}"] += process.num_threads()
     found["segments"] = len(list((server.data_dir / EVENTS).glob("*/*.ndjson")))
-    backlog = looker.look(ships=True)
+    backlog = scanner.scan(ships=True)
     found["journal, MB"] = backlog.bytes / 1e6
     found["lag, events"] = backlog.lag_events
     return found
@@ -79,7 +79,7 @@ class Watch(threading.Thread):
         super().__init__(name="watch", daemon=True)
         self._server = server
         self._every = every
-        self._looker = Looker(server.data_dir / EVENTS)
+        self._looker = BacklogScanner(server.data_dir / EVENTS)
         self._done = threading.Event()
         self.series: Series = defaultdict(list)
 

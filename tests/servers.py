@@ -174,7 +174,9 @@ class Server:
         for child in psutil.Process(self.process.pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 line = " ".join(child.cmdline())
-                is_helper = any(name in line for name in ("resource_tracker", "pixelcore.metrics", "pixelcore.inspect"))
+                is_helper = any(
+                    name in line for name in ("resource_tracker", "pixelcore.observing.metrics", "pixelcore.inspect")
+                )
                 if child.status() != psutil.STATUS_ZOMBIE and not is_helper and not child.children():
                     found.append(child.pid)
         return sorted(found)

@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pixelcore.check
 import pixelcore.settings
 import pytest
-from pixelcore.check import Check, compare_clocks, judge
-from pixelcore.check_kafka import Finding, Setup, replication_warnings
+from pixelcore.commands import checks
+from pixelcore.commands.checks import Check, judge
+from pixelcore.commands.checks.findings import Finding, Setup
+from pixelcore.commands.checks.kafka import replication_warnings
+from pixelcore.commands.checks.machine import compare_clocks
 
 from tests.conftest import Serve
 from tests.kafka.broker import Broker, free_port
@@ -71,7 +73,7 @@ def check_here(capsys: pytest.CaptureFixture[str]) -> Checker:
     """The same without a process for each, since there are many rows."""
 
     def here(wanted: dict[str, str]) -> tuple[int, Lines]:
-        passed = pixelcore.check.run(pixelcore.settings.load(wanted), 8.0)
+        passed = checks.run(pixelcore.settings.load(wanted), 8.0)
         return 0 if passed else 1, parsed(capsys.readouterr().out)
 
     return here

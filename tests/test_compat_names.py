@@ -123,7 +123,7 @@ def collector(directory: Path, **options: Any) -> pixelcore.Collector:
 
 
 def collect(collector: pixelcore.Collector, query: str, *, gpc: str | None = None) -> str | None:
-    return collector.collect("page", query, "203.0.113.7:1", "A", None, None, gpc, None, None, None, None, None)
+    return collector.collect("page", query, "203.0.113.7:1", ("A", None, None, gpc))
 
 
 def lines(directory: Path) -> list[dict[str, Any]]:

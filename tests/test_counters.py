@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import KafkaError
-from pixelcore import counters
 from pixelcore._core import Counters
+from pixelcore.observing import counters
 
 
 def test_a_worker_without_a_counter_file_still_counts(

@@ -20,7 +20,9 @@ import pixelcore
 import pytest
 import yaml
 from dockerfile_parse import DockerfileParser
-from pixelcore import cli, kafka, settings
+from pixelcore import settings
+from pixelcore.commands.main import main
+from pixelcore.shipping import kafka
 
 from tests.conftest import Serve
 from tests.kafka.broker import CLUSTER_ID, Broker, free_port, kafka_jars, unavailable
@@ -134,7 +136,7 @@ def test_pixelcore_takes_the_settings_and_flags(deployment: Deployment) -> None:
     if chosen.ships:
         kafka.producer(chosen)  # raises for what librdkafka does not know
     command, *flags = deployment.arguments
-    context = cli.main.commands[command].make_context(command, flags)  # raises for a flag that is unknown or wrong
+    context = main.commands[command].make_context(command, flags)  # raises for a flag that is unknown or wrong
     assert context.params["bind"].endswith(":8080"), "the port of the probes"
 
 

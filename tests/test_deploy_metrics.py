@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from pixelcore import metrics, settings
+from pixelcore import settings
+from pixelcore.observing import metrics
 from prometheus_client import CollectorRegistry
 
 from tests.test_deploy import COMPOSE, CONTAINER, DEPLOY, IMAGE, IMAGE_ENV, STATEFUL_SET, objects

@@ -12,9 +12,10 @@ from pathlib import Path
 import pixelcore
 import pytest
 from confluent_kafka import KafkaException, Producer
-from pixelcore import metrics, settings
+from pixelcore import settings
 from pixelcore._core import check_keys
 from pixelcore.app import GIF_HEADERS
+from pixelcore.observing import metrics
 
 from docs.hooks import PAGES as SITE_PAGES
 from tests.pages import BROKER, ROOT, Block, Runner, alike, blocks
@@ -198,7 +199,7 @@ def test_the_table_of_metrics_is_that_of_the_code() -> None:
 
 
 def test_the_table_of_commands_is_that_of_the_code() -> None:
-    from pixelcore.cli import main
+    from pixelcore.commands.main import main
 
     named = [row[0].split()[1] for row in row_names("operations.md", "Commands") if row[0].startswith("pixelcore ")]
     assert sorted(named) == sorted(main.commands)

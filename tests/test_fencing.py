@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
-from pixelcore import delivery
-from pixelcore.delivery import ExactlyOnce, FencedError
+from pixelcore.journals import JournalDirectory
 from pixelcore.settings import Settings, load
+from pixelcore.shipping import checkpoints
+from pixelcore.shipping.delivery import ExactlyOnce, FencedError
 
 from tests.kafka.broker import Broker, External
 from tests.kafka.topics import create
@@ -41,11 +42,11 @@ class NeverBack(Consumer):
 
 
 def claim(settings: Settings, journal: Path, owner: str, *, fenced: bool = False) -> ExactlyOnce:
-    return ExactlyOnce(settings, settings.topic, journal, lambda: False, owner, fenced)
+    return ExactlyOnce(settings, settings.topic, JournalDirectory(journal), lambda: False, owner, fenced)
 
 
 @contextmanager
-def checkpoints(other: ExactlyOnce) -> Iterator[None]:
+def committing(other: ExactlyOnce) -> Iterator[None]:
     """Another gateway, which commits one checkpoint after the other."""
     begun, stopping = threading.Event(), threading.Event()
 
@@ -77,10 +78,10 @@ def test_who_fenced_us(
     create(broker.bootstrap, topic)
     settings = load(kafka_settings(broker.bootstrap, topic))
     journal = tmp_path / "journal"
-    monkeypatch.setattr(delivery, "Consumer", consumer)
+    monkeypatch.setattr(checkpoints, "Consumer", consumer)
     claims = [claim(settings, journal, "first"), claim(settings, journal, "second")]
     other = claim(settings, tmp_path / "other", "other")
-    with checkpoints(other):
+    with committing(other):
         with pytest.raises(FencedError, match="second"):
             claim(settings, journal, "first", fenced=True)
         # Nobody came after the second, so it may go on.
@@ -97,8 +98,8 @@ def test_a_consumer_that_locks_up_is_left_behind(
     settings = load(kafka_settings(broker.bootstrap, topic))
     create(broker.bootstrap, topic)
     with monkeypatch.context() as locked:
-        locked.setattr(delivery, "Consumer", NeverBack)
-        locked.setattr(delivery, "CLAIM_SECONDS", 0.5)
+        locked.setattr(checkpoints, "Consumer", NeverBack)
+        locked.setattr(checkpoints, "CLAIM_SECONDS", 0.5)
         with pytest.raises(KafkaException, match="does not come back"):
             claim(settings, tmp_path / "journal", "one")
     NeverBack.locked.set()

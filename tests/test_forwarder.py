@@ -14,8 +14,9 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from pixelcore import settings
-from pixelcore.forwarder import NICENESS, Forwarder
-from pixelcore.shipment import SPACING_SECONDS
+from pixelcore.journals import JournalDirectory
+from pixelcore.shipping.forwarder import NICENESS, Forwarder
+from pixelcore.shipping.policies import SPACING_SECONDS
 
 from tests.conftest import Serve
 from tests.journals import segments
@@ -119,9 +120,10 @@ def test_who_is_behind_hurries(
     broker: Broker | External, topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:
     """The priority changes when batches were full too long, and back; what is shipped meanwhile is shipped once."""
-    monkeypatch.setattr("pixelcore.forwarder.BEHIND_SECONDS", 0.0)
-    monkeypatch.setattr("pixelcore.forwarder.HURRY_SECONDS", 0.5)
-    monkeypatch.setattr(f"pixelcore.shipment.{limit}", value)
+    monkeypatch.setattr("pixelcore.shipping.policies.BEHIND_SECONDS", 0.0)
+    monkeypatch.setattr("pixelcore.shipping.policies.CATCH_UP_SECONDS", 0.5)
+    for module in ("policies", "journal_shipper"):
+        monkeypatch.setattr(f"pixelcore.shipping.{module}.{limit}", value, raising=False)
     for name, chosen in kafka_settings(broker.bootstrap, topic).items():
         monkeypatch.setenv(name, chosen)
     monkeypatch.setenv("PIXELCORE_DATA_DIR", str(tmp_path))
@@ -195,7 +197,7 @@ def test_exactly_once_goes_on_where_at_least_once_stopped(
     (journal,) = (tmp_path / "events").iterdir()
     reader = pixelcore.JournalReader(journal)
     assert len(reader.lines(400, 1 << 20)) == 400
-    (journal / "checkpoint").write_text(str(reader.offset))
+    JournalDirectory(journal).commit(reader.offset)
     ship(tmp_path, kafka_settings(broker.bootstrap, topic))
     expected = {f"half-{number}" for number in range(400, 1000)}
     check(arrived(broker.bootstrap, topic, expected), expected, sent - {f"half-{number}" for number in range(400)})

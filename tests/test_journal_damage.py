@@ -148,20 +148,20 @@ def replaced(journal: Path) -> None:
 @pytest.mark.parametrize("remove", [the_segment, the_lock, all_files, the_journal, the_root, replaced])
 def test_what_is_removed_under_the_writer_is_put_back(tmp_path: Path, remove: Callable[[Path], None]) -> None:
     with Journal(tmp_path / "events", segment_bytes=1000) as journal:
-        assert journal.mend() is None
+        assert journal.repair() is None
         for number in range(25):
             journal.append(event(number, 100))
-        assert journal.mend() is None
+        assert journal.repair() is None
         path = Path(journal.path)
         first = numbers(segments(path)[-1].read_bytes().splitlines())[0]
         early = JournalReader(path)
         assert len(early.lines(MANY, MANY)) == 25
         remove(path)
         journal.append(event(25, 100))  # before anybody has noticed
-        told = journal.mend()
+        told = journal.repair()
         assert (told is None) == (remove is the_lock), "only lines are worth a word"
         assert told is None or (" was removed: " in told and str(path) in told)
-        assert journal.mend() is None
+        assert journal.repair() is None
         assert JournalReader(path).live
         for number in range(26, 60):
             journal.append(event(number, 100))
@@ -184,10 +184,10 @@ def test_a_segment_that_is_cut_off_under_the_writer(tmp_path: Path, left: int) -
             journal.append(event(number, 100))
         before = journal.end
         os.truncate(segments(journal)[0], left)
-        told = journal.mend()
+        told = journal.repair()
         assert told is not None
         assert f"has {left} bytes, but {before} were written" in told
-        assert journal.mend() is None
+        assert journal.repair() is None
         for number in range(10, 20):
             journal.append(event(number, 100))
     reader = JournalReader(journal.path)
@@ -202,8 +202,8 @@ def test_a_place_where_nothing_can_be_put_back(tmp_path: Path) -> None:
         shutil.rmtree(tmp_path / "events")
         (tmp_path / "events").write_text("in the way")
         with pytest.raises(JournalError, match="events"):
-            journal.mend()
+            journal.repair()
         journal.append(event(1))
         (tmp_path / "events").unlink()
-        assert journal.mend() is not None
+        assert journal.repair() is not None
         assert numbers(read_all(JournalReader(journal.path))) == [0, 1]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pixelcore import Journal, JournalReader, lag
-from pixelcore.datadir import EVENTS
+from pixelcore import Journal, JournalReader
+from pixelcore.journals import EVENTS, JournalDirectory
+from pixelcore.observing.backlog import Backlog, BacklogScanner
 
 
 def test_lag_is_what_a_naive_count_finds(tmp_path: Path) -> None:
-    """At every offset that can be committed, over many segments, with one looker that remembers and one that does not."""
+    """At every offset that can be committed, over many segments, with one scanner that remembers and one that does not."""
     root = tmp_path / EVENTS
     with Journal(root, segment_bytes=4096, max_bytes=2**30) as journal:
         path = Path(journal.path)
@@ -21,35 +22,35 @@ def test_lag_is_what_a_naive_count_finds(tmp_path: Path) -> None:
                 journal.append(f'{{"receivedAt":"2026-01-01T00:{seconds}.500Z","x":"{"y" * number}"}}'.encode())
             )
         assert len(list(path.glob("*.ndjson"))) > 5
-        looker = lag.Looker(root)
+        scanner = BacklogScanner(root)
         for shipped, offset in enumerate(ends):
-            lag.note(path, offset)
-            expected = lag.Backlog(
+            JournalDirectory(path).commit(offset)
+            expected = Backlog(
                 bytes=ends[-1],
                 lag_bytes=ends[-1] - offset,
                 lag_events=200 - shipped,
                 oldest=1767225600.5 + shipped if shipped < 200 else None,
             )
-            assert looker.look(True) == lag.Looker(root).look(True) == expected
-        assert looker.look(False) == lag.Backlog(bytes=ends[-1])
+            assert scanner.scan(True) == BacklogScanner(root).scan(True) == expected
+        assert scanner.scan(False) == Backlog(bytes=ends[-1])
 
         # Segments that were shipped are deleted; those are not behind.
-        lag.note(path, ends[150])
+        JournalDirectory(path).commit(ends[150])
         JournalReader(path).delete_before(ends[150])
-        found = looker.look(True)
+        found = scanner.scan(True)
         assert (found.lag_bytes, found.lag_events) == (ends[-1] - ends[150], 50)
         # More lines come.
         end = journal.append(b"{}")
-        found = looker.look(True)
+        found = scanner.scan(True)
         assert (found.lag_bytes, found.lag_events) == (end - ends[150], 51)
 
 
 LAGGING: list[tuple[str, dict[str, bytes], tuple[int, int, float | None]]] = [
     # name, files of a journal, lag in bytes and events, the oldest
     ("without a note", {f"{0:020}.ndjson": b"{}\n{}\n"}, (6, 2, None)),
-    ("an empty note", {f"{0:020}.ndjson": b"{}\n", lag.NOTE: b""}, (3, 1, None)),
-    ("a note beyond the end", {f"{0:020}.ndjson": b"{}\n", lag.NOTE: b"9"}, (0, 0, None)),
-    ("all shipped and kept", {f"{0:020}.ndjson": b"{}\n", lag.SHIPPED: b""}, (0, 0, None)),
+    ("an empty note", {f"{0:020}.ndjson": b"{}\n", "committed": b""}, (3, 1, None)),
+    ("a note beyond the end", {f"{0:020}.ndjson": b"{}\n", "committed": b"9"}, (0, 0, None)),
+    ("all shipped and kept", {f"{0:020}.ndjson": b"{}\n", "shipped": b""}, (0, 0, None)),
     ("a torn line", {f"{0:020}.ndjson": b'{"receivedAt":"20'}, (17, 0, None)),
     ("no segment", {}, (0, 0, None)),
 ]
@@ -61,6 +62,6 @@ def test_lag_of_odd_journals(tmp_path: Path, files: dict[str, bytes], expected: 
     journal.mkdir()
     for name, content in files.items():
         (journal / name).write_bytes(content)
-    found = lag.Looker(tmp_path).look(True)
+    found = BacklogScanner(tmp_path).scan(True)
     assert (found.lag_bytes, found.lag_events, found.oldest) == expected
-    assert lag.Looker(tmp_path / "missing").look(True) == lag.Backlog()
+    assert BacklogScanner(tmp_path / "missing").scan(True) == Backlog()

@@ -10,7 +10,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from pixelcore import log, settings
+from pixelcore import settings
+from pixelcore.observing import log
 
 from tests.conftest import Serve
 from tests.kafka.broker import free_port
@@ -71,7 +72,7 @@ def test_what_is_no_complaint_is_always_logged(lines: io.StringIO) -> None:
 def test_after_a_minute_it_is_logged_with_a_count(lines: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.monotonic()
     for seconds in (0, 1, 59, 61, 62, 122):
-        monkeypatch.setattr("pixelcore.log.time.monotonic", lambda seconds=seconds: now + seconds)
+        monkeypatch.setattr("pixelcore.observing.log.time.monotonic", lambda seconds=seconds: now + seconds)
         logging.getLogger(NAME).error("disk: %s", "full")
     assert messages(lines) == [
         "disk: full",

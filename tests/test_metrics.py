@@ -223,7 +223,7 @@ def test_the_off_switch(serve: Serve) -> None:
 
 def test_the_server_does_not_import_prometheus_client() -> None:
     """It is worth its memory in a process of its own only, and workers are forks of the server's."""
-    imports = "import sys, pixelcore.app, pixelcore.worker, pixelcore.forwarder, pixelcore.cli, pixelcore.exporter"
+    imports = "import sys, pixelcore.app, pixelcore.serving.worker, pixelcore.shipping.forwarder, pixelcore.commands.main, pixelcore.observing.metrics_process"
     subprocess.run([sys.executable, "-c", f"{imports}; assert 'prometheus_client' not in sys.modules"], check=True)
 
 
@@ -247,7 +247,7 @@ def exporters(server: Server) -> list[psutil.Process]:
     """The processes that serve metrics for a server."""
     assert server.process is not None
     children = psutil.Process(server.process.pid).children()
-    return [child for child in children if "pixelcore.metrics" in child.cmdline()]
+    return [child for child in children if "pixelcore.observing.metrics" in child.cmdline()]
 
 
 def test_metrics_end_with_the_server_however_it_ends(serve: Serve) -> None:

@@ -129,7 +129,7 @@ def test_what_the_collector_writes(tmp_path: Path) -> None:
     collector.set_keys('[[pipeline]]\nid = "pip_x"\nkey = "dk_test_k"\n', 1.0)
     known = ANY.replace("wk=k", "wk=dk_test_k")
     for kind, query in (("track", known), ("none", ANY), ("track", ANY), ("track", "wk=dk_test_k"), ("", "wk=%FF")):
-        collector.collect(kind, query, "192.0.2.1:1", "x", None, None, None, "1", None, None, None, None)
+        collector.collect(kind, query, "192.0.2.1:1", ("x", None, None, None, "1"))
     (event,) = pixelcore.JournalReader(Path(events.path)).lines(10, 1 << 20)
     EVENTS.validate(json.loads(event))
     assert msgspec.json.decode(event, type=Event).get("pipelineId") == "pip_x"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from pixelcore import Journal
 from pixelcore._core import Collector
-from pixelcore.rates import Rates
+from pixelcore.serving.rate_limits import RateShares
 
 from tests.conftest import Serve
 from tests.load import Load
@@ -90,7 +90,7 @@ def collector(tmp_path: Path) -> Iterator[Collector]:
 def accepted_at_once(collector: Collector) -> int:
     """How many tokens there are."""
     count = 0
-    while collector.collect("page", f"wk={KEY}", "unix:", *[None] * 10) is None:
+    while collector.collect("page", f"wk={KEY}", "unix:", ()) is None:
         count += 1
     return count
 
@@ -131,13 +131,13 @@ def test_who_counts_as_a_worker(collector: Collector, tmp_path: Path, alive: int
         "old": (write(f"0{gone}.json", 61), False),
         "old, and never finished": (write(f"{gone}.new", 61), False),
     }
-    assert Rates(rates, collector).share == 1 / 2
+    assert RateShares(rates, collector).share == 1 / 2
     assert {name: path.exists() for name, (path, _) in others.items()} == {name: row[1] for name, row in others.items()}
 
 
 def test_shares_follow_demand_and_even_out(collector: Collector, tmp_path: Path, alive: int) -> None:
     (directory := tmp_path / "rates").mkdir()
-    rates = Rates(directory, collector)
+    rates = RateShares(directory, collector)
     assert rates.share == 1
     collector.set_keys(pipeline(KEY, rate_limit_rps=1000) + pipeline("dk_live_idle"), rates.share)
     other = directory / f"{alive}.json"
@@ -164,7 +164,7 @@ def test_a_disk_that_takes_no_files(collector: Collector, tmp_path: Path, caplog
     """The limits hold as well as they can, and the log says so once."""
     (tmp_path / "rates").write_text("a file")
     with caplog.at_level("ERROR", "pixelcore"):
-        rates = Rates(tmp_path / "rates", collector)
+        rates = RateShares(tmp_path / "rates", collector)
         for _ in range(2):
             time.sleep(0.6)
             rates.exchange()

@@ -13,7 +13,8 @@ from pathlib import Path
 import pixelcore
 import pytest
 from pixelcore import settings
-from pixelcore.shipment import Shipment
+from pixelcore.journals import JournalDirectory
+from pixelcore.shipping.journal_shipper import Destination, JournalShipper
 
 from tests.conftest import Serve
 from tests.kafka.broker import Broker, External
@@ -161,7 +162,8 @@ def test_a_journal_is_dropped_whole_meanwhile(
     dead_rejections(tmp_path, 20_000)
     (journal,) = (tmp_path / "rejections").iterdir()
     environment = settings_of(broker, topic) | {"PIXELCORE_JOURNAL_RETAIN": retain}
-    shipment = Shipment(settings.load(environment), f"{topic}-rejected", journal, threading.Event())
+    destination = Destination(settings.load(environment), f"{topic}-rejected", threading.Event())
+    shipment = JournalShipper(JournalDirectory(journal), destination)
     assert shipment.claim()
     assert shipment.step()
     shutil.rmtree(journal)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
+import os
 import re
 import subprocess
 import time
@@ -13,9 +15,12 @@ from typing import Any
 
 import pixelcore
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from pixelcore import _core, replay
+from pixelcore import _core
+from pixelcore.commands import replay
+from pixelcore.commands.main import main
 
 from tests.conftest import Serve
 from tests.journals import segments
@@ -188,14 +193,18 @@ def test_a_budget_without_room(tmp_path: Path) -> None:
     assert len(mids(tmp_path)) == 400
 
 
-def test_the_note_cannot_be_written(tmp_path: Path) -> None:
+def test_the_note_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before the note there was no replay."""
     fill(tmp_path, *map(record, range(100))).close()
-    obstacle = tmp_path / "replay" / "replayed.json.new"
-    obstacle.mkdir(parents=True)
-    replayed(tmp_path, *RAISED, code=1)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(replay, "replace", full)
+        ended = CliRunner().invoke(main, ["replay", "--data-dir", str(tmp_path), *RAISED])
+    assert (ended.exit_code, ended.stderr) == (1, "Error: [Errno 28] No space left on device\n")
     assert (mids(tmp_path), journal_lines(tmp_path / "replay")) == ([], [])
-    obstacle.rmdir()
     assert replayed(tmp_path, *RAISED)[-1] == ["total", "0", "100"]
     assert len(mids(tmp_path)) == 100
 

@@ -64,6 +64,7 @@ RIGHT: list[tuple[str, str, str, Any]] = [
     ("PIXELCORE_INSPECT_ADDRESS", "[::1]:1", "inspect_address", "[::1]:1"),
     ("PIXELCORE_INSPECT_ADDRESS", "localhost:9109", "inspect_address", "localhost:9109"),
     ("PIXELCORE_LOG_LEVEL", "debug", "log_level", "debug"),
+    ("PIXELCORE_INLINE", "off", "inline", "off"),
     ("PIXELCORE_LOG_FORMAT", "json", "log_format", "json"),
 ]
 
@@ -155,6 +156,7 @@ WRONG: list[tuple[str, str]] = [
     ("PIXELCORE_INSPECT_ADDRESS", "9109"),
     ("PIXELCORE_INSPECT_ADDRESS", ""),
     ("PIXELCORE_LOG_LEVEL", "loud"),
+    ("PIXELCORE_INLINE", "on"),
     ("PIXELCORE_LOG_FORMAT", "xml"),
     ("PIXELCORE_FSYNC", "two\nlines"),
     *TOO_BIG,

@@ -12,7 +12,7 @@ import pixelcore
 import pytest
 from click.testing import CliRunner
 from pixelcore import url
-from pixelcore.cli import main
+from pixelcore.commands.main import main
 
 ROOT = Path(__file__).parent.parent
 MODULE = ROOT / "docs" / "pixel-url.js"

@@ -1,5 +1,5 @@
 """``python -m pixelcore``."""
 
-from .cli import main
+from .commands.main import main
 
 main(prog_name="pixelcore")

@@ -14,6 +14,7 @@ from typing_extensions import Self
 from .errors import JournalError
 
 __all__ = [
+    "HEADERS",
     "REASONS",
     "Collector",
     "Committer",
@@ -39,6 +40,9 @@ def check_proxies(list: str) -> None:
 
     Raises ``ValueError`` that names the first wrong one.
     """
+
+HEADERS: tuple[str, ...]
+"""The request headers that `Collector.collect` is given, in its order."""
 
 REASONS: tuple[str, ...]
 """All reasons of rejection, in order of precedence."""
@@ -152,8 +156,8 @@ class Journal:
     def measure(self) -> int:
         """The bytes of all journals under ``root`` now, which the budget is held against. Releases the GIL."""
 
-    def mend(self) -> str | None:
-        """Put back the segment that is written to, and the lock, where somebody removed them; say what there was to mend.
+    def repair(self) -> str | None:
+        """Put back the segment that is written to, and the lock, where somebody removed them; say what was repaired.
 
         A segment that was cut off stays as it is, and the next line begins a new one. Releases the GIL, but no line is
         written meanwhile. Raises `pixelcore.JournalError` where it cannot; then it is worth another try.
@@ -197,17 +201,17 @@ class JournalReader:
     def missing(self) -> int:
         """Bytes of segments that are not there any more."""
 
-    def messages(self, max_events: int, max_bytes: int) -> list[tuple[bytes, bytes | None]]:
-        """The next events, at least one if there is one, each with its message key.
+    def messages(self, max_events: int = 1000, max_bytes: int = 1_048_576) -> list[tuple[bytes, bytes | None]]:
+        """The next events, at least one if there is one, each with its message key; at most ``max_bytes`` unless the first is longer.
 
         An event is the line without its newline, its key is ``userId``, else ``anonymousId``, else None.
         Releases the GIL while reading. Raises `pixelcore.JournalError`.
         """
 
-    def lines(self, max_events: int, max_bytes: int) -> list[bytes]:
+    def lines(self, max_events: int = 1000, max_bytes: int = 1_048_576) -> list[bytes]:
         """The same events without their keys."""
 
-    def records(self, max_events: int, max_bytes: int) -> list[tuple[int, bytes]]:
+    def records(self, max_events: int = 1000, max_bytes: int = 1_048_576) -> list[tuple[int, bytes]]:
         """The same events, each after the offset that it begins at."""
 
     def seek(self, offset: int) -> None:
@@ -264,25 +268,15 @@ class Collector:
         type: str,
         query: str,
         peer: str,
-        user_agent: str | None,
-        referer: str | None,
-        locale: str | None,
-        gpc: str | None,
-        dnt: str | None,
-        sec_purpose: str | None,
-        purpose: str | None,
-        x_purpose: str | None,
-        x_moz: str | None,
-        origin: str | None = None,
+        headers: tuple[str | None, ...],
         x_forwarded_for: list[str] | None = None,
         forwarded: list[str] | None = None,
         waiting: object = None,
     ) -> str | None:
         """Journal one request: its event, or the record of its rejection (contract, section 5).
 
-        ``peer`` is ``address:port`` as a socket has it; the other arguments are the values of the request's headers,
-        ``x_forwarded_for`` and ``forwarded`` one for each line. ``origin`` matters where there are keys, those two where proxies are
-        trusted.
+        ``peer`` is ``address:port`` as a socket has it; ``headers`` are the values of `HEADERS`, of which the last may be left out.
+        ``x_forwarded_for`` and ``forwarded`` are the values of those headers' lines, which matter where proxies are trusted.
 
         Returns None for an event, else the rejection's reason. Raises `pixelcore.JournalError` when the line could not
         be written; the request is then lost, and counted so.

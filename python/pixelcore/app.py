@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from . import eager
 from .errors import SettingsError
 
 if TYPE_CHECKING:
-    from .worker import Worker
+    from .rsgi import HTTPProtocol, Scope
+    from .serving.worker import Worker
 
 GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAAAAACH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==")
 """43 bytes, 1x1, transparent, GIF89a. Gmail refuses the shorter ones."""
@@ -38,46 +38,6 @@ RUDDERSTACK_ROOT = "/pixel/v1/"
 TYPES = ("track", "page", "identify", "group")
 
 
-class Headers(Protocol):
-    """What is used of RSGI's headers."""
-
-    def get(self, key: str, default: str | None = None) -> str | None: ...
-    def get_all(self, key: str) -> list[str]: ...
-
-
-class Scope(Protocol):
-    """What is used of RSGI's HTTP scope."""
-
-    method: str
-    path: str
-    query_string: str
-    client: str
-    headers: Headers
-
-
-class HTTPProtocol(Protocol):
-    """What is used of RSGI's HTTP protocol."""
-
-    def response_empty(self, status: int, headers: list[tuple[str, str]]) -> None: ...
-    def response_str(self, status: int, headers: list[tuple[str, str]], body: str) -> None: ...
-    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None: ...
-
-
-class Awaited:
-    """A protocol that tells the coroutine of its request when a GIF has left."""
-
-    def __init__(self, protocol: HTTPProtocol) -> None:
-        self.answered = asyncio.get_running_loop().create_future()
-        self.response_empty = protocol.response_empty
-        self.response_str = protocol.response_str
-        self._response_bytes = protocol.response_bytes
-
-    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        self._response_bytes(status, headers, body)
-        if not self.answered.done():  # it may be cancelled
-            self.answered.set_result(None)
-
-
 def pixel_paths(roots: tuple[str, ...]) -> dict[str, str]:
     """The types by the paths that have them."""
     return {root + name + suffix: name for root in roots for name in TYPES for suffix in ("", ".gif", "/")}
@@ -93,7 +53,8 @@ class App:
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         # Granian's main process imports this module, too, and needs none of that.
         from . import settings
-        from .worker import Worker
+        from .serving import granian_inline
+        from .serving.worker import Worker
 
         try:
             chosen = settings.load()
@@ -102,22 +63,22 @@ class App:
             raise SystemExit(f"pixelcore: {error}") from None
         self.roots = (ROOT, RUDDERSTACK_ROOT) if "rudderstack" in chosen.compat else (ROOT,)
         self.paths = pixel_paths(self.roots)
-        eager.install(self.__rsgi__, self.answer)
+        if chosen.inline == "auto":
+            granian_inline.install(self.__rsgi__, self.answer)
 
     def __rsgi_del__(self, _loop: asyncio.AbstractEventLoop) -> None:
         self.worker.stop()
 
     async def __rsgi__(self, scope: Scope, protocol: Any) -> None:
-        """What comes through the event loop: WebSockets, and every request where `eager` could not be installed."""
+        """What comes through the event loop: WebSockets, and every request where none is answered inline."""
         if not hasattr(protocol, "response_bytes"):
             protocol.close(403)  # plain granian takes WebSockets unless told otherwise
-        elif self.worker.durable is None:
+        elif self.worker.group_commit is None:
             self.answer(scope, protocol)
         else:
-            awaited = Awaited(protocol)
-            if self.answer(scope, awaited):
-                # Granian answers 500 for a coroutine that has ended.
-                await awaited.answered
+            deferred = self.worker.group_commit.defer(protocol)
+            if self.answer(scope, deferred):
+                await deferred.answered
 
     def answer(self, scope: Scope, protocol: HTTPProtocol) -> bool:
         """Answer a request, or see that it is answered when its line is flushed: True for that."""
@@ -137,22 +98,24 @@ class App:
                 kind,
                 scope.query_string,
                 scope.client,
-                header("user-agent"),
-                header("referer"),
-                header("accept-language"),
-                header("sec-gpc"),
-                header("dnt"),
-                header("sec-purpose"),
-                header("purpose"),
-                header("x-purpose"),
-                header("x-moz"),
-                header("origin") if worker.asks_origin else None,
+                (  # in the order of `_core.HEADERS`
+                    header("user-agent"),
+                    header("referer"),
+                    header("accept-language"),
+                    header("sec-gpc"),
+                    header("dnt"),
+                    header("sec-purpose"),
+                    header("purpose"),
+                    header("x-purpose"),
+                    header("x-moz"),
+                    header("origin") if worker.asks_origin else None,
+                ),
                 headers.get_all("x-forwarded-for") if worker.asks_proxies else None,
                 headers.get_all("forwarded") if worker.asks_proxies else None,
                 protocol,
             )
-            if worker.durable is not None:
-                worker.durable.ask()
+            if worker.group_commit is not None:
+                worker.group_commit.ask()
                 return True
         except Exception as error:  # noqa: BLE001
             return self.answer_pixel(protocol, outcome, error)

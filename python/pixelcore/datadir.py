@@ -1,62 +1,59 @@
-"""The data directory: one root of journals for events, one for rejections, and what workers tell each other."""
+"""The data directory: whose it is, and the names of what is in it.
+
+::
+
+    gateway.lock            the flock of the gateway that has the directory
+    events/, rejections/    roots of journals, see `journals`
+    undeliverable.ndjson    events that no broker takes
+    keys/                   the last key file that was right
+    rates/                  what each worker was asked for, by key
+    metrics/                the workers' counters
+    replay/                 what ``pixelcore replay`` has replayed
+"""
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
 import os
-import platform
 import random
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from . import processes
 from .errors import SettingsError
+from .files import EXCLUSIVE, SHARED, try_lock
 
 log = logging.getLogger("pixelcore")
 
-_IDENTITY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # a UUID
-
-EVENTS = "events"
-REJECTIONS = "rejections"
+UNDELIVERABLE = "undeliverable.ndjson"
+LAST_GOOD_KEYS = "keys"
+RATES = "rates"
+COUNTERS = "metrics"
+REPLAY = "replay"
 
 LOCK = "gateway.lock"
 PATIENCE_SECONDS = 5.0
 """For workers whose server was killed: they notice within a second."""
 
 
-def journals(root: Path) -> list[Path]:
-    """The journals under a root, oldest first. Any other name is somebody else's, or a journal in the making."""
-    return sorted(path for path in root.iterdir() if _IDENTITY.fullmatch(path.name)) if root.is_dir() else []
+class DataDirLock:
+    """A gateway's lock of its data directory: a ``flock`` that the processes of one server share, and nobody else has.
 
-
-def write(path: Path, text: str) -> None:
-    """Make or replace a file in one step, with its directory. No other user may read it. Raises ``OSError``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.parent / f"{os.getpid()}.new"
-    with open(new, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(text)
-    new.replace(path)
-
-
-class Hold:
-    """A gateway's hold on its data directory: a ``flock`` that the processes of one server share, and nobody else has.
-
-    The lock's file says which server that is. Whoever finds the lock free may write itself down; whoever finds itself
-    written down may share the lock. Nothing of that outlives the processes, whatever ends them.
+    The lock's file names the server. A process that finds the lock free writes its own server's name into the file, and one that
+    finds its server's name there shares the lock. The kernel releases the lock when the processes end, whatever ends them.
     """
 
     def __init__(self, root: Path, server: int, patience: float = PATIENCE_SECONDS) -> None:
-        """Take hold for the server process ``server``, waiting ``patience`` seconds for another one to let go.
+        """Lock for the server process ``server``, waiting ``patience`` seconds for another gateway to release the directory.
 
-        Raises `SettingsError` that names who has the directory.
+        Raises `SettingsError` that names the process that has the directory.
         """
         self._path = root / LOCK
         self._file: int | None = None
-        ours = _process(server)
+        ours = processes.name_of(server)[:_WIDTH]
         deadline = time.monotonic() + patience
         try:
             root.mkdir(0o700, parents=True, exist_ok=True)  # people are in there
@@ -71,25 +68,25 @@ class Hold:
                 raise SettingsError(f"PIXELCORE_DATA_DIR: {error}") from None
             # The GIF is answered on a full disk, too.
             log.warning("%s: %s: nothing keeps a second gateway from this directory", self._path, error.strerror)
-        # A fork takes hold itself: what it inherits must not outlive the hold of who opened it.
+        # A fork locks for itself: a descriptor that it inherits must not keep the lock of the process that opened it.
         os.register_at_fork(after_in_child=self._close)
 
     def release(self) -> None:
-        """Let go. Whoever is the last to do so leaves no file behind."""
+        """Release the lock. The last process to do so deletes the file."""
         if self._file is not None:
-            if _flock(self._file, fcntl.LOCK_EX) and self._is_named(self._file):
+            if try_lock(self._file, EXCLUSIVE) and self._is_named(self._file):
                 self._path.unlink(missing_ok=True)
             self._close()
 
     def _try(self, ours: str) -> str | None:
-        """Take hold; or who has it."""
+        """Take the lock; or who has it."""
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-        theirs = _read(self._file) if _flock(self._file, fcntl.LOCK_SH) else None
-        if theirs != ours and _flock(self._file, fcntl.LOCK_EX):
+        theirs = _read(self._file) if try_lock(self._file, SHARED) else None
+        if theirs != ours and try_lock(self._file, EXCLUSIVE):
             # In place and never cut off, so that a full disk is no obstacle once the file is there.
             os.pwrite(self._file, f"{ours:{_WIDTH}}\n".encode(), 0)
             # The way from one kind of lock to the other is not atomic: what is there counts.
-            theirs = _read(self._file) if _flock(self._file, fcntl.LOCK_SH) else None
+            theirs = _read(self._file) if try_lock(self._file, SHARED) else None
         if theirs == ours and self._is_named(self._file):
             return None
         theirs = _read(self._file)
@@ -110,35 +107,17 @@ class Hold:
 
 
 @contextmanager
-def held(root: Path) -> Iterator[None]:
-    """Hold a data directory for this process's server. Raises `SettingsError`."""
-    hold = Hold(root, os.getpid())
+def locked(root: Path) -> Iterator[None]:
+    """Lock a data directory for this process's server. Raises `SettingsError`."""
+    lock = DataDirLock(root, os.getpid())
     try:
         yield
     finally:
-        hold.release()
+        lock.release()
 
 
 _WIDTH = 200
 
 
-def _process(pid: int) -> str:
-    """A process by a name that no other one has, not in another container either: a number alone comes back."""
-    try:
-        # The second field is the name in parentheses, which may hold spaces and parentheses itself.
-        started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):  # not Linux, or it is gone
-        started = "?"
-    return f"process {pid} of host {platform.node()}, started at tick {started}"[:_WIDTH]
-
-
 def _read(file: int) -> str:
     return os.pread(file, _WIDTH, 0).decode(errors="replace").strip()
-
-
-def _flock(file: int, kind: int) -> bool:
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

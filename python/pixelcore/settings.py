@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from ._core import check_proxies
+from .address import HostPort
 from .errors import SettingsError
 
 PREFIX = "PIXELCORE_"
@@ -72,16 +72,17 @@ def _vendors(text: str) -> tuple[str, ...]:
 
 
 def _address(text: str) -> str:
-    host, _, port = text.rpartition(":")
-    if text and not (host and port.isdecimal() and 0 < int(port) < 65536):
-        raise ValueError("must be HOST:PORT, or empty")
+    if text:
+        try:
+            HostPort.parse(text)
+        except ValueError as error:
+            raise ValueError(f"{error}, or empty") from None
     return text
 
 
 def _loopback(text: str) -> str:
     with contextlib.suppress(ValueError):
-        host = _address(text).rpartition(":")[0].strip("[]")
-        if host == "localhost" or ipaddress.ip_address(host).is_loopback:
+        if HostPort.parse(text).is_loopback:
             return text
     raise ValueError("must be HOST:PORT with a loopback address, such as 127.0.0.1:9109")
 
@@ -157,6 +158,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = ()
     typed_values: Annotated[bool, _says("Read true, false and numbers as JSON ones where nothing is lost.")] = False
     debug_header: Annotated[bool, _says("Answer with X-Pixelcore: accepted, or the rejection's reason.")] = False
+
+    inline: Annotated[
+        Literal["auto", "off"],
+        _says("Answer in Granian's thread where Granian is as expected, which costs least; off: in the event loop."),
+    ] = "auto"
 
     topic: Annotated[Name, _says("The Kafka topic of the events.")] = "raw-events"
     rejected_topic: Annotated[

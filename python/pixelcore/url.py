@@ -12,11 +12,13 @@ import json
 import re
 import secrets
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from itertools import chain, islice
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import quote
+
+from ._core import nest
 
 MERGE_TAGS = re.compile(
     r"(\{\{\{.+?\}\}\}|\{\{.+?\}\}|\{%.+?%\}|\*\|.+?\|\*|%%.+?%%|\[\[.+?\]\]|<%.+?%>|\$\{.+?\}"
@@ -209,3 +211,23 @@ def _percent(text: str) -> str:
 def _refuse(path: str, why: str) -> NoReturn:
     root, dot, rest = path.partition(".")
     raise ValueError(f"{ROOTS.get(root, root) + dot + rest!r}: {why}")
+
+
+def from_paths(assignments: Iterable[str]) -> dict[str, Any]:
+    """The object of ``path=value`` texts, read as a gateway would read them. Raises ``ValueError``."""
+    pairs = [assignment.partition("=") for assignment in assignments]
+    if not all(equals for _, equals, _ in pairs):
+        raise ValueError("is not PATH=VALUE")
+    nested: dict[str, Any] = json.loads(nest("&".join(f"p.{quote(path)}={quote(value)}" for path, _, value in pairs)))
+    return nested
+
+
+def from_json(text: str) -> dict[str, Any]:
+    """The JSON object of a text. Raises ``ValueError``."""
+    try:
+        whole = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"is not JSON: {error}") from None
+    if not isinstance(whole, dict):
+        raise ValueError("is not a JSON object")  # noqa: TRY004 it is a wrong value of a text
+    return whole

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from pixelcore.overdue import OverdueError, within
+from pixelcore.timeouts import CallTimeoutError, call_with_timeout
 
 from tests.chaos.accounting import Traffic
 from tests.chaos.cluster import Cluster
@@ -69,8 +69,8 @@ class Arena:
         for gateway in (*self.gateways, *self.guests):
             gateway.close()
         if self._watcher is not None:
-            with suppress(OverdueError):
-                within(LOCKED_SECONDS, self._watcher.close)
+            with suppress(CallTimeoutError):
+                call_with_timeout(LOCKED_SECONDS, self._watcher.close)
 
     def pick(self) -> Gateway:
         """One of the gateways."""
@@ -82,8 +82,8 @@ class Arena:
             self._watcher = Reader(self.cluster.bootstrap, TOPIC, 60)
         watcher = self._watcher
         try:
-            within(LOCKED_SECONDS, lambda: watcher.poll(seconds))
-        except OverdueError:
+            call_with_timeout(LOCKED_SECONDS, lambda: watcher.poll(seconds))
+        except CallTimeoutError:
             # Another one begins at the beginning.
             self._watcher, self._read = None, 0
             return []

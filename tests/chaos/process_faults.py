@@ -9,7 +9,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-from pixelcore.lag import NOTE
+from pixelcore.journals import JournalDirectory
 
 from tests.chaos.arena import TOPIC, TRANSACTION_SECONDS, Arena
 from tests.chaos.fault import fault
@@ -66,7 +66,7 @@ def zombie(arena: Arena, phase: int) -> Iterator[None]:
     # the journal anew and goes on from what the twin has committed.
     fenced = f"journal {journal.name} is forwarded by "
     wait_until(
-        lambda: fenced in gateway.server.log() or int((journal / NOTE).read_bytes()) > end,
+        lambda: fenced in gateway.server.log() or JournalDirectory(journal).committed > end,
         RECOVERY_SECONDS,
         "the zombie found out",
     )

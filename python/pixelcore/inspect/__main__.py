@@ -8,9 +8,9 @@ import sys
 import threading
 import warnings
 
-from .. import log
-from ..beside import LISTENING
+from ..observing import log
 from ..settings import load
+from ..sidecar import LISTENING
 from .server import Server
 
 NICENESS = 10

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
 from collections.abc import Iterable, Iterator
@@ -10,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .._core import JournalReader
-from ..datadir import EVENTS, REJECTIONS, journals
-from ..tail import BATCH_BYTES, BATCH_EVENTS
+from ..journals import EVENTS, REJECTIONS, JournalDirectory, journals
 
 LINES_A_SECOND, BURST, FEW = 100, 300, 10
 """How many lines of each kind are shown a second, and how many at once after a pause; some there are always."""
@@ -99,21 +97,22 @@ class Tail:
     def __init__(self, root: Path) -> None:
         self._root = root
         # A journal whose writer is gone gets no more lines.
-        found = ((path, JournalReader(path, _shortly_before_the_end(path))) for path in journals(root))
-        self._readers = {path: reader if reader.live else None for path, reader in found}
+        found = ((journal, JournalReader(journal.path, _shortly_before_the_end(journal))) for journal in journals(root))
+        self._readers = {journal: reader if reader.live else None for journal, reader in found}
         self.recent = _latest(lines[-RECENT_LINES:] for lines in self.batches())
         """The last lines before now, oldest first."""
 
     def batches(self) -> Iterator[list[bytes]]:
         """All lines that came since the last time."""
         self._readers = {
-            path: self._readers[path] if path in self._readers else JournalReader(path) for path in journals(self._root)
+            journal: self._readers[journal] if journal in self._readers else JournalReader(journal.path)
+            for journal in journals(self._root)
         }
-        for path, reader in self._readers.items():
-            while reader and (lines := reader.lines(BATCH_EVENTS, BATCH_BYTES)):
+        for journal, reader in self._readers.items():
+            while reader and (lines := reader.lines()):
                 yield lines
             if reader and reader.finished():
-                self._readers[path] = None
+                self._readers[journal] = None
 
 
 class Feed:
@@ -140,12 +139,10 @@ class Feed:
         return taken
 
 
-def _shortly_before_the_end(journal: Path) -> int:
+def _shortly_before_the_end(journal: JournalDirectory) -> int:
     """An offset in the last segment. Where it is within a line, the reader passes over the rest of that."""
-    for segment in sorted(journal.glob("*.ndjson"), reverse=True):
-        with contextlib.suppress(FileNotFoundError):  # it was shipped, and deleted
-            return int(segment.stem) + max(0, segment.stat().st_size - RECENT_BYTES)
-    return 0
+    segments = journal.segments()
+    return max(segments[-1].start, segments[-1].end - RECENT_BYTES) if segments else 0
 
 
 def _latest(batches: Iterable[list[bytes]]) -> list[bytes]:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
-
-from ..cli_url import tree
-from ..url import LONG, img_tag, pixel_url
+from ..url import LONG, from_json, from_paths, img_tag, pixel_url
 
 TEXTS = (
     *("base", "type", "key", "event", "name", "user_id", "anonymous_id", "group_id", "message_id", "timestamp"),
@@ -49,9 +46,9 @@ def build(form: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tree(name: str, text: str) -> dict[str, Any]:
-    is_json = text.startswith("{")
-    lines = () if is_json else tuple(line.strip() for line in text.splitlines() if line.strip())
     try:
-        return tree(name, lines, text if is_json else None)
-    except click.BadParameter as error:
-        raise ValueError(f"{name}: {error.message}") from None
+        if text.startswith("{"):
+            return from_json(text)
+        return from_paths(line.strip() for line in text.splitlines() if line.strip())
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None

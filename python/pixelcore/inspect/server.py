@@ -22,9 +22,10 @@ from urllib.parse import parse_qs, urlsplit
 
 from .. import __version__
 from .._core import REASONS
-from ..datadir import EVENTS, REJECTIONS
+from ..address import HostPort
 from ..errors import JournalError
-from ..lag import Looker
+from ..journals import EVENTS, REJECTIONS
+from ..observing.backlog import BacklogScanner
 from ..settings import Settings
 from .feed import Feed, Wanted
 from .pixel import build
@@ -50,18 +51,18 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, settings: Settings, gateway: str) -> None:
-        host, _, port = settings.inspect_address.rpartition(":")
-        if ":" in host:
+        address = HostPort.parse(settings.inspect_address)
+        if ":" in address.host:
             self.address_family = socket.AF_INET6
-        super().__init__((host.strip("[]"), int(port)), Handler)
+        super().__init__(address, Handler)
         self.settings = settings
         self.gateway = gateway
         self.token = secrets.token_urlsafe(24)
         # Behind the hash, which no browser sends to anybody.
         self.url = f"http://{settings.inspect_address}/#token={self.token}"
-        self.hosts = {"127.0.0.1", "localhost", "::1", host.strip("[]")}
+        self.hosts = {"127.0.0.1", "localhost", "::1", address.host}
         self.feeds: dict[str, Feed] = {}
-        self._lookers = {kind: Looker(settings.data_dir / kind) for kind in (EVENTS, REJECTIONS)}
+        self._scanners = {kind: BacklogScanner(settings.data_dir / kind) for kind in (EVENTS, REJECTIONS)}
         self._lock = threading.Lock()
 
     @property
@@ -82,8 +83,8 @@ class Server(ThreadingHTTPServer):
     def lag(self) -> dict[str, Any]:
         """What is journaled, and what of it is not in Kafka yet: events alone, in events, bytes and seconds."""
         with self._lock:
-            found = self._lookers[EVENTS].look(self.settings.ships)
-            rejections = self._lookers[REJECTIONS].look(ships=False)
+            found = self._scanners[EVENTS].scan(self.settings.ships)
+            rejections = self._scanners[REJECTIONS].scan(ships=False)
         age = 0.0 if found.oldest is None else max(0.0, time.time() - found.oldest)
         lag = {"events": found.lag_events, "bytes": found.lag_bytes, "seconds": age} if self.settings.ships else None
         return {"lag": lag, "journalBytes": {EVENTS: found.bytes, REJECTIONS: rejections.bytes}}

@@ -8,9 +8,10 @@
 use std::hint::black_box;
 use std::process::ExitCode;
 
-use pixelcore::event::{Request, write};
+use pixelcore::event::write;
 use pixelcore::options::Options;
 use pixelcore::reason::Reason;
+use pixelcore::request::Request;
 use pixelcore::time::UnixMillis;
 
 fn main() -> ExitCode {

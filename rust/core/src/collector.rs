@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use crate::address::{IpPolicy, TrustedProxies};
 use crate::counters::{self, Counters, Outcome};
-use crate::event::{self, Repairs, Request};
+use crate::event::{self, Repairs};
 use crate::journal::{Error, Journal, end_line};
 use crate::keys::Keys;
 use crate::options::Options;
 use crate::reason::Reason;
 use crate::replay::Record;
+use crate::request::Request;
 
 /// Writes events to one journal, rejections to another, and counts both. With group commit it is told who waits, a `W`.
 pub struct Collector<W> {

@@ -4,13 +4,14 @@ use std::borrow::Cow;
 
 use uuid::Uuid;
 
-use crate::client::{Client, client};
+use crate::client::Client;
 use crate::compat::{self, Member};
-use crate::fields::{CAMPAIGN, Trimmed};
-use crate::form::{self, Raw, behind};
 use crate::options::{Limits, Options};
+use crate::query::fields::{CAMPAIGN, Trimmed};
+use crate::query::form::{self, Raw, behind};
+use crate::query::layout::{self, Root};
 use crate::reason::Reason;
-use crate::shape::{self, Root};
+use crate::request::Request;
 use crate::time::UnixMillis;
 use crate::{json, text};
 
@@ -19,40 +20,6 @@ use crate::{json, text};
 pub struct Repairs {
     /// An implausible `ts`.
     pub ts: bool,
-}
-
-/// What a request brings beside its query: the peer and the values of its headers.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Request<'r> {
-    /// When it came.
-    pub received_at: UnixMillis,
-    /// The client's address.
-    pub ip: Option<&'r str>,
-    /// User-Agent.
-    pub user_agent: Option<&'r str>,
-    /// Referer.
-    pub referer: Option<&'r str>,
-    /// Accept-Language.
-    pub locale: Option<&'r str>,
-    /// Sec-GPC.
-    pub gpc: Option<&'r str>,
-    /// DNT.
-    pub dnt: Option<&'r str>,
-    /// Sec-Purpose, and its forerunners Purpose, X-Purpose and X-Moz.
-    pub purposes: [Option<&'r str>; 4],
-    /// Origin.
-    pub origin: Option<&'r str>,
-}
-
-impl Request<'_> {
-    fn client(&self) -> Option<Client> {
-        client(self.user_agent.unwrap_or_default(), &self.purposes.map(Option::unwrap_or_default))
-    }
-
-    /// Whether the one who asks must not be told from others.
-    fn is_private(&self, options: &Options) -> bool {
-        options.respect_gpc && self.gpc == Some("1")
-    }
 }
 
 fn is_key(wk: &[u8]) -> bool {
@@ -97,8 +64,8 @@ pub fn write<'k>(
         None => (query, options.limits.parameters),
     };
     let limits = Limits { parameters, ..options.limits };
-    shape::with(query, &limits, options.typed_values, |parameters, shape| {
-        let found = shape.fields(parameters);
+    layout::with(query, &limits, options.typed_values, |parameters, layout| {
+        let found = layout.fields(parameters);
         if found.wk.is_empty() {
             return Err(Reason::MissingKey);
         }
@@ -109,7 +76,7 @@ pub fn write<'k>(
         if kind == "track" && found.e.bytes.is_empty() {
             return Err(Reason::MissingEvent);
         }
-        if shape.too_deep || foreign.as_ref().is_some_and(|foreign| foreign.too_deep) {
+        if layout.too_deep || foreign.as_ref().is_some_and(|foreign| foreign.too_deep) {
             return Err(Reason::TooDeep);
         }
         let client = request.client();
@@ -145,7 +112,7 @@ pub fn write<'k>(
         trimmed_member(out, b"\"groupId\":\"", query, &found.gid);
         for (root, name) in [(Root::Properties, &b"\"properties\":"[..]), (Root::Traits, b"\"traits\":")] {
             let sent = foreign.as_ref().and_then(|foreign| foreign.object(root));
-            let named = shape.object(root);
+            let named = layout.object(root);
             if !(named.is_empty() && sent.is_none() || private && root == Root::Traits) {
                 out.extend_from_slice(name);
                 match sent {

@@ -2,7 +2,7 @@
 
 use wide::u8x16;
 
-use crate::form;
+use crate::query::form;
 
 /// Appends UTF-8 as a JSON string.
 #[inline]

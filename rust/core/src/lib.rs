@@ -1,8 +1,8 @@
 //! From the query of a tracking pixel to one JSON event, and to a journal that keeps it.
 //!
-//! [`form`] splits and decodes a query, [`shape`] is what its names say, [`event`] writes the event, [`client`] says
-//! who asked, [`compat`] reads the URLs of others, [`keys`] whether they may, [`journal`] keeps lines, [`collector`] is the way of one request through
-//! all of them, and [`replay`] reads a rejected one again. Nothing here knows Python or Kafka.
+//! [`query`] reads a query, [`event`] writes the event, [`client`] says who asked, [`compat`] reads the URLs of others, [`keys`]
+//! judges whether a key may be used, [`journal`] keeps lines, [`collector`] takes one request through all of them, and [`replay`]
+//! reads a rejected one again. Nothing here knows Python or Kafka.
 
 #![forbid(unsafe_code)]
 
@@ -11,22 +11,17 @@ pub mod client;
 pub mod collector;
 pub mod compat;
 pub mod counters;
-pub mod domain;
 pub mod event;
-mod fields;
-pub mod form;
 pub mod journal;
 pub mod json;
 pub mod keys;
 pub mod options;
-mod parameters;
-pub mod rate;
+pub mod query;
 pub mod reason;
 pub mod replay;
-pub mod shape;
+pub mod request;
 pub mod text;
 pub mod time;
-mod tree;
 
 /// The version of pixelcore, which every event names in `context.library`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -9,8 +9,8 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::event::Request;
 use crate::reason::Reason;
+use crate::request::Request;
 use crate::time::UnixMillis;
 
 /// A line that is no record of a rejection.

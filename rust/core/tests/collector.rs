@@ -7,10 +7,10 @@ use std::sync::Arc;
 use pixelcore::address::{IpPolicy, TrustedProxies};
 use pixelcore::collector::{Collector, Group};
 use pixelcore::counters::Counters;
-use pixelcore::event::Request;
 use pixelcore::journal::{Journal, Reader, WhenFull};
 use pixelcore::options::Options;
 use pixelcore::reason::Reason;
+use pixelcore::request::Request;
 use pixelcore::time::UnixMillis;
 
 struct Gateway {

@@ -3,9 +3,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use pixelcore::event::{Request, write};
+use pixelcore::event::write;
 use pixelcore::options::{Compat, Limits, Options};
 use pixelcore::reason::Reason;
+use pixelcore::request::Request;
 use pixelcore::time::UnixMillis;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};

@@ -1,7 +1,7 @@
 //! Which pages may use a key: a table, and the URL standard's own parser as an oracle.
 #![expect(clippy::unwrap_used)]
 
-use pixelcore::domain;
+use pixelcore::keys::domain;
 use proptest::prelude::*;
 use url::Url;
 

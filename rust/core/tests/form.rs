@@ -1,8 +1,8 @@
 //! The form decoder against the crate `form_urlencoded` and a table.
 #![expect(clippy::unwrap_used)]
 
-use pixelcore::form::{self, Raw};
 use pixelcore::json;
+use pixelcore::query::form::{self, Raw};
 use proptest::prelude::*;
 
 /// A name, a query, and the pairs that it is.

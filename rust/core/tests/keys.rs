@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use pixelcore::domain;
+use pixelcore::keys::domain;
 use pixelcore::keys::{Keys, mask};
 use pixelcore::reason::Reason;
 use pixelcore::reason::Reason::{DisabledKey, DomainNotAllowed, RateLimited, UnknownKey};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pixelcore::rate::{Bucket, FLOOR, share};
+use pixelcore::keys::rate::{Bucket, FLOOR, share};
 use proptest::prelude::*;
 
 fn millis(millis: u64) -> Duration {

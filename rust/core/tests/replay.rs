@@ -1,10 +1,11 @@
 //! A rejection's record, and the event that its request becomes later (contract, section 5).
 #![expect(clippy::unwrap_used)]
 
-use pixelcore::event::{Request, write, write_rejection};
+use pixelcore::event::{write, write_rejection};
 use pixelcore::options::{Compat, Limits, Options};
 use pixelcore::reason::Reason;
 use pixelcore::replay::{Record, RecordError};
+use pixelcore::request::Request;
 use pixelcore::time::UnixMillis;
 use proptest::prelude::*;
 
@@ -105,8 +106,8 @@ fn a_domain_that_was_refused_without_a_referer_needs_an_origin() {
         let origin = origin.unwrap();
         let origin = origin.as_deref();
         assert_eq!(origin.is_some(), expected, "{reason} {referer:?}");
-        let domains = [pixelcore::domain::parse("example.com").unwrap()];
-        assert_eq!(pixelcore::domain::allows(&domains, origin, referer), !expected, "{reason} {referer:?}");
-        assert!(pixelcore::domain::allows(&[], origin, referer), "all are allowed");
+        let domains = [pixelcore::keys::domain::parse("example.com").unwrap()];
+        assert_eq!(pixelcore::keys::domain::allows(&domains, origin, referer), !expected, "{reason} {referer:?}");
+        assert!(pixelcore::keys::domain::allows(&[], origin, referer), "all are allowed");
     }
 }

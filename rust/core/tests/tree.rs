@@ -3,12 +3,12 @@
 
 mod oracle;
 
-use pixelcore::{form, shape};
+use pixelcore::query::{form, layout};
 use proptest::prelude::*;
 use serde_json::Value;
 
 fn nest(query: &str) -> String {
-    String::from_utf8(shape::nest(query.as_bytes(), "p.", false)).unwrap()
+    String::from_utf8(layout::nest(query.as_bytes(), "p.", false)).unwrap()
 }
 
 #[test]
@@ -79,7 +79,7 @@ proptest! {
 
     #[test]
     fn any_bytes_nest(query in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let _: Value = serde_json::from_slice(&shape::nest(&query, "", false)).unwrap();
+        let _: Value = serde_json::from_slice(&layout::nest(&query, "", false)).unwrap();
         prop_assert_eq!(form::pairs(&query).count(), form_urlencoded::parse(&query).count());
     }
 }

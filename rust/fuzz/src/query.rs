@@ -1,9 +1,10 @@
 //! A query, against the crate `form_urlencoded` and the oracle of nesting.
 
-use pixelcore::event::{self, Request};
-use pixelcore::form;
+use pixelcore::event;
 use pixelcore::options::{Limits, Options};
+use pixelcore::query::form;
 use pixelcore::reason::Reason;
+use pixelcore::request::Request;
 use pixelcore::time::UnixMillis;
 use serde_json::Value;
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use pixelcore::address::{IpPolicy, TrustedProxies};
 use pixelcore::collector::Collector;
 use pixelcore::counters::Counters;
-use pixelcore::event::Request;
 use pixelcore::journal::{Journal, Reader, WhenFull};
 use pixelcore::keys::Keys;
 use pixelcore::options::{Compat, Limits, Options};
+use pixelcore::request::Request;
 use pixelcore::time::UnixMillis;
 use tempfile::TempDir;
 

@@ -6,18 +6,18 @@ use std::sync::Arc;
 use pixelcore::address::{IpPolicy, TrustedProxies};
 use pixelcore::collector::{self, Group};
 use pixelcore::counters;
-use pixelcore::event::Request;
 use pixelcore::keys::Keys;
+use pixelcore::keys::rate;
 use pixelcore::options::{Limits, Options};
-use pixelcore::rate;
 use pixelcore::reason::Reason;
 use pixelcore::replay::Record;
+use pixelcore::request::{HEADERS, Request};
 use pixelcore::time::UnixMillis;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyType};
+use pyo3::types::{PyBytes, PyDict, PyTuple, PyType};
 
 use crate::counters::Counters;
 use crate::journal::{Journal, detached, raise};
@@ -70,10 +70,7 @@ impl Collector {
         Ok(Self(Arc::new(collector)))
     }
 
-    #[pyo3(signature = (
-        r#type, query, peer, user_agent, referer, locale, gpc, dnt, sec_purpose, purpose, x_purpose, x_moz,
-        origin = None, x_forwarded_for = None, forwarded = None, waiting = None,
-    ))]
+    #[pyo3(signature = (r#type, query, peer, headers, x_forwarded_for = None, forwarded = None, waiting = None))]
     #[expect(clippy::too_many_arguments, reason = "one call instead of an object a request")]
     fn collect(
         &self,
@@ -81,34 +78,19 @@ impl Collector {
         r#type: &str,
         query: &str,
         peer: &str,
-        user_agent: Option<&str>,
-        referer: Option<&str>,
-        locale: Option<&str>,
-        gpc: Option<&str>,
-        dnt: Option<&str>,
-        sec_purpose: Option<&str>,
-        purpose: Option<&str>,
-        x_purpose: Option<&str>,
-        x_moz: Option<&str>,
-        origin: Option<&str>,
+        headers: &Bound<'_, PyTuple>,
         x_forwarded_for: Option<Vec<PyBackedStr>>,
         forwarded: Option<Vec<PyBackedStr>>,
         waiting: Who,
     ) -> PyResult<Option<&'static str>> {
         static FAULT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        let mut values = [None; HEADERS.len()];
+        for (value, header) in values.iter_mut().zip(0..headers.len()) {
+            *value = headers.get_borrowed_item(header)?.extract()?;
+        }
         let work = || {
             let ip = self.0.client_ip(peer, &lines(x_forwarded_for.as_deref()), &lines(forwarded.as_deref()));
-            let request = Request {
-                received_at: UnixMillis::now(),
-                ip: ip.as_deref(),
-                user_agent,
-                referer,
-                locale,
-                gpc,
-                dnt,
-                purposes: [sec_purpose, purpose, x_purpose, x_moz],
-                origin,
-            };
+            let request = Request::new(UnixMillis::now(), ip.as_deref(), &values);
             self.0.collect(r#type, query.as_bytes(), &request, waiting)
         };
         // A fault of ours must cost one request, not the worker.

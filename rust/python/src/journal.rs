@@ -69,8 +69,8 @@ impl Journal {
         detached(py, || self.0.measure())
     }
 
-    fn mend(&self, py: Python<'_>) -> PyResult<Option<String>> {
-        detached(py, || self.0.mend())
+    fn repair(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        detached(py, || self.0.repair())
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
@@ -139,17 +139,20 @@ impl JournalReader {
         self.with(py, |reader| Ok(reader.missing()))
     }
 
+    #[pyo3(signature = (max_events = 1000, max_bytes = 1_048_576))]
     fn messages<'py>(&self, py: Python<'py>, max_events: usize, max_bytes: usize) -> PyResult<Bound<'py, PyList>> {
         let batch = self.read(py, max_events, max_bytes)?;
         let bytes = |text| PyBytes::new(py, text);
         PyList::new(py, batch.iter().map(|(line, key)| (bytes(line), key.map(|key| bytes(key.as_bytes())))))
     }
 
+    #[pyo3(signature = (max_events = 1000, max_bytes = 1_048_576))]
     fn lines<'py>(&self, py: Python<'py>, max_events: usize, max_bytes: usize) -> PyResult<Bound<'py, PyList>> {
         let batch = self.read(py, max_events, max_bytes)?;
         PyList::new(py, batch.iter().map(|(line, _)| PyBytes::new(py, line)))
     }
 
+    #[pyo3(signature = (max_events = 1000, max_bytes = 1_048_576))]
     fn records<'py>(&self, py: Python<'py>, max_events: usize, max_bytes: usize) -> PyResult<Bound<'py, PyList>> {
         let batch = self.read(py, max_events, max_bytes)?;
         let lines = batch.iter().map(|(line, _)| PyBytes::new(py, line));

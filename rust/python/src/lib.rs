@@ -11,6 +11,7 @@ mod query;
 #[pyo3::pymodule]
 mod _core {
     use pixelcore::reason::Reason;
+    use pixelcore::request::HEADERS;
     use pyo3::prelude::*;
     use pyo3::types::PyTuple;
 
@@ -27,6 +28,7 @@ mod _core {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("HEADERS", PyTuple::new(module.py(), HEADERS)?)?;
         module.add("REASONS", PyTuple::new(module.py(), Reason::ALL.map(Reason::as_str))?)?;
         module.add("__version__", pixelcore::VERSION)
     }

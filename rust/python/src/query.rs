@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 
+use pixelcore::client;
 use pixelcore::collector::with_line;
-use pixelcore::event::Request;
-use pixelcore::form::{self, Raw};
 use pixelcore::options::{Compat, Limits, Options};
+use pixelcore::query::form::{self, Raw};
+use pixelcore::query::layout;
 use pixelcore::reason::Reason;
+use pixelcore::request::Request;
 use pixelcore::time::UnixMillis;
-use pixelcore::{client, shape};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
@@ -74,7 +75,7 @@ pub fn pairs<'py>(py: Python<'py>, query: Query<'_>) -> PyResult<Bound<'py, PyLi
 #[pyfunction]
 #[pyo3(signature = (query, prefix = "p.", *, typed_values = false))]
 pub fn nest<'py>(py: Python<'py>, query: Query<'_>, prefix: &str, typed_values: bool) -> Bound<'py, PyBytes> {
-    PyBytes::new(py, &shape::nest(&query.bytes(), prefix, typed_values))
+    PyBytes::new(py, &layout::nest(&query.bytes(), prefix, typed_values))
 }
 
 #[pyfunction]

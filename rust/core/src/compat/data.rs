@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::form::{self, Raw};
+use crate::query::form::{self, Raw};
 use crate::reason::Reason;
 
 /// What the base64 (RFC 4648) of a form-encoded value stands for. Either alphabet will do, and any padding or none.

@@ -9,10 +9,10 @@ mod exact;
 use serde_json::value::RawValue;
 use url::form_urlencoded::byte_serialize;
 
-use crate::form::{self, Raw};
 use crate::options::Options;
+use crate::query::form::{self, Raw};
+use crate::query::layout::{self, Root};
 use crate::reason::Reason;
-use crate::shape::{self, Root};
 use crate::text;
 use crate::time::UnixMillis;
 
@@ -78,7 +78,7 @@ pub fn read(kind: &str, query: &[u8], received_at: UnixMillis, options: &Options
             return Err(Reason::TooManyParameters);
         }
         let decoded = name.decode();
-        let decoded = str::from_utf8(shape::unescape_amp(&decoded)).unwrap_or_default();
+        let decoded = str::from_utf8(layout::unescape_amp(&decoded)).unwrap_or_default();
         if let Some(path) = decoded.strip_prefix("properties.") {
             renamed(&mut native, b"p.", path, value);
         } else if let Some(path) = decoded.strip_prefix("traits.") {
@@ -107,7 +107,7 @@ pub fn read(kind: &str, query: &[u8], received_at: UnixMillis, options: &Options
     native.append(&mut texts);
     let mut found = Foreign { query: native, too_deep, ..Foreign::default() };
     if has_context {
-        let nested = shape::nest(query, "context.", options.typed_values);
+        let nested = layout::nest(query, "context.", options.typed_values);
         found.context = context(str::from_utf8(&nested).unwrap_or_default())?;
     }
     let mut time = times.iter().find(|time| !time.bytes.is_empty()).map(|time| time.decode().into_owned());

@@ -1,4 +1,4 @@
-//! The writing side: flush, mend, and close.
+//! The writing side: flush, repair, and close.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _};
@@ -51,11 +51,11 @@ impl Journal {
     }
 
     /// Puts back what was removed or cut off by hand under the writer's hands: its lock, and the segment that it is at,
-    /// whose lines are in the open file as long as there is one. Says what there was to mend, if anything.
+    /// whose lines are in the open file as long as there is one. Says what there was to repair, if anything.
     ///
     /// Lines go on in a new segment: a reader that has the old file open gets there past its end. Earlier segments are
     /// not this one's to know of; a reader counts what is missing of them.
-    pub fn mend(&self) -> Result<Option<String>, Error> {
+    pub fn repair(&self) -> Result<Option<String>, Error> {
         let state = &mut *self.state();
         let lock = self.directory.join(segment::LOCK);
         match &state.lock {
@@ -93,7 +93,7 @@ impl Journal {
     pub fn close(&self) -> Result<(), Error> {
         self.state().closed = true;
         let synced = self.sync();
-        let mended = self.mend();
+        let mended = self.repair();
         let mut state = self.state();
         (state.segment, state.lock) = (None, None);
         synced.and(mended).map(|_| ())

@@ -1,0 +1,1 @@
+"""The command ``pixelcore``: one module for each subcommand, and what they share in `flags`."""
