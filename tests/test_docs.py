@@ -208,7 +208,7 @@ def test_the_table_of_commands_is_that_of_the_code() -> None:
 def test_the_table_of_reasons_is_in_order() -> None:
     from pixelcore._core import REASONS
 
-    assert [row[0] for row in row_names("contract.md", "Rejections")] == list(REASONS)
+    assert [row[0] for row in row_names("contract.md", "5. Rejections")] == list(REASONS)
 
 
 def test_the_examples_of_nesting_are_what_the_core_makes() -> None:

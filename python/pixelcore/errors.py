@@ -17,7 +17,7 @@ class PixelcoreError(Exception):
 class Rejected(PixelcoreError):
     """A request that becomes no event.
 
-    ``reason`` is one of the contract's words, such as ``missing_key``; see the list in README.
+    ``reason`` is one of the words of the contract, section 5, such as ``missing_key``.
     """
 
     def __init__(self, reason: str) -> None:
