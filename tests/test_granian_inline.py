@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,8 @@ from tests.wire import GOOD, UPGRADE, ask, assert_pixel, raw, records, send
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNTIME, LOOP = "runtime", "loop"
+# From CPython 3.12 on Granian takes asyncio's tasks, whatever it is told.
+OWN_TASKS = LOOP if sys.version_info < (3, 12) else RUNTIME
 ALWAYS = {"PIXELCORE_FSYNC": "always"}
 
 WAYS: list[tuple[str, tuple[str, ...], dict[str, str], str, str]] = [
@@ -31,7 +34,7 @@ WAYS: list[tuple[str, tuple[str, ...], dict[str, str], str, str]] = [
     ("switched off", (), {"PIXELCORE_INLINE": "off"}, LOOP, ""),
     ("switched off, and answers that wait", (), {"PIXELCORE_INLINE": "off", **ALWAYS}, LOOP, ""),
     ("an access log", ("--access-log",), {}, LOOP, "something stands between it and the handler"),
-    ("Granian's own tasks", ("--task-impl", "rust"), {}, LOOP, ""),
+    ("Granian's own tasks", ("--task-impl", "rust"), {}, OWN_TASKS, ""),
     (RENAMED_MAKER, (), {"OTHER_GRANIAN": RENAMED_MAKER}, LOOP, "makes its scheduler otherwise"),
     *((name, (), {"OTHER_GRANIAN": name}, LOOP, "is not as expected") for name in VARIANTS),
     *(

@@ -28,7 +28,9 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     monkeypatch.setattr("sys.stderr", output)
     logging.config.dictConfig(log.config(settings.load({"PIXELCORE_LOG_FORMAT": "pretty"})))
     yield output
-    logging.getLogger(NAME).handlers.clear()
+    logger = logging.getLogger(NAME)
+    logger.handlers.clear()
+    logger.propagate = True  # or later tests of this process would see no record
 
 
 def messages(output: io.StringIO) -> list[str]:

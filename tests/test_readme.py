@@ -21,6 +21,7 @@ from tests.pages import ROOT, blocks
 from tests.processes import OWN_GROUP
 from tests.servers import GIF, clean_environment
 
+NO_MAKE = {"MAKEFLAGS": "", "DEPENDENCIES": ""}
 COMMANDS = [
     command for block in blocks(ROOT / "README.md") if block.kind == "console" for command, _ in block.commands()
 ]
@@ -49,7 +50,8 @@ def running(command: list[str], directory: Path) -> Iterator[subprocess.Popen[by
             command,
             cwd=directory,
             # What this checkout has compiled of others' crates need not be compiled again.
-            env=clean_environment({"CARGO_TARGET_DIR": str(ROOT / "target"), "PATH": os.pathsep.join(path)}),
+            # Nor has a newcomer a make around this one that chose other versions of the dependencies.
+            env=clean_environment({"CARGO_TARGET_DIR": str(ROOT / "target"), "PATH": os.pathsep.join(path), **NO_MAKE}),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

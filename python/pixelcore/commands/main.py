@@ -22,7 +22,7 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("model", type=click.Choice(["event", "rejection"]), default="event")
+@click.argument("model", metavar="[event|rejection]", type=click.Choice(["event", "rejection"]), default="event")
 def schema(model: str) -> None:
     """Print the JSON Schema of an event, or of a rejected request's record."""
     from ..model import Event, Rejection
