@@ -18,6 +18,7 @@ PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "DESIGN.md": "design.md",
     "SECURITY.md": "security.md",
+    "VERSIONING.md": "versioning.md",
     "benches/README.md": "benchmarks.md",
     "deploy/README.md": "deploy.md",
 }
