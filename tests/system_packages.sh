@@ -18,6 +18,7 @@ command -v cc >/dev/null 2>&1 || command -v gcc >/dev/null 2>&1 || need gcc
 case $wanted in
 run) ;;
 test)
+    command -v curl >/dev/null 2>&1 || need curl
     command -v java >/dev/null 2>&1 || need java
     command -v mvn >/dev/null 2>&1 || need maven
     command -v node >/dev/null 2>&1 || need nodejs
