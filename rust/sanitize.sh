@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The core's tests of counters and journals, and the extension under the tests of its mapping, with AddressSanitizer. Stable
-# Rust has it behind a switch; the extension takes the runtime of the C compiler, which Python is started with.
+# Runs the core's tests of counters and journals, and the tests of the extension's mapping, with AddressSanitizer. Stable Rust has
+# it behind a switch. The extension uses the C compiler's runtime, with which Python is started.
 #
-# With --planted a copy in which both use memory that is freed: a sanitizer that does not report it fails here.
+# With --planted, it runs a copy in which both use freed memory. A sanitizer that does not report this fails here.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -45,7 +45,7 @@ reported() {
 
 if [ "${1:-}" != --planted ]; then
   core --test counters --test journal
-  extension "$root"/tests/test_counters.py "$root"/tests/test_journal.py
+  extension "$root"/tests/quick/test_counters.py "$root"/tests/journal/test_journal.py
   exit
 fi
 
@@ -65,5 +65,5 @@ sed -i 's/= mapping.as_mut_ptr().wrapping_add(offset);/= vec![0_u64; count].as_m
   "$copy/rust/python/src/counters.rs"
 cd "$copy"
 reported core --test planted
-reported extension "$root/tests/test_counters.py"
+reported extension "$root/tests/quick/test_counters.py"
 echo "sanitize: what was planted is reported"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Fuzz each target for so many seconds (60), two at a time, from the corpus. What is found is in target/fuzz; a crash ends
-# with 1 and names the file to put into the corpus, which makes it a test.
+# Fuzz each target for so many seconds (60), two at a time, starting from the corpus. Findings are in target/fuzz. A crash ends with
+# 1, and names the file to add to the corpus, which makes it a test.
 #
-# With --merge nothing is fuzzed: of what was found, and of what the corpus has under names of libFuzzer's, the corpus gets the
-# fewest and smallest files that reach all that they reach. Files with a name of their own stay.
+# With --merge, nothing is fuzzed. From the findings and the corpus's files with names of libFuzzer, the corpus gets the fewest and
+# smallest files with the same coverage. Files with other names stay.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 mode=fuzz
@@ -13,11 +13,11 @@ if [ "${1:-}" = --merge ]; then
 fi
 seconds=${1:-60}
 host=$(rustc -vV | sed -n 's/^host: //p')
-# What cargo-fuzz sets, but for the sanitizers, which stable Rust does not have.
+# The flags of cargo-fuzz, without the sanitizers, which stable Rust lacks.
 flags="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters"
 flags+=" -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares"
 flags+=" -Ccodegen-units=1 -Cdebug-assertions=on -Coverflow-checks=on --cfg fuzzing"
-# With a target of its own the flags are not for build scripts.
+# With an explicit target, the flags do not apply to build scripts.
 RUSTFLAGS="$flags" cargo build --quiet --release --config 'profile.release.lto=false' -p pixelcore-fuzz --features fuzzer \
   --target "$host" --target-dir target/fuzz
 
@@ -47,15 +47,17 @@ merge() {
   echo "merge $target: $(find "$kept" -type f | wc -l) files, $(cat "$kept"/* | wc -c) bytes"
 }
 
+targets=(query request headers proxies protect journal)
 if [ "$mode" = merge ]; then
-  for target in query request journal; do merge "$target"; done
+  for target in "${targets[@]}"; do merge "$target"; done
   exit
 fi
 
-fuzz query & query=$!
-fuzz request & request=$!
-failed=0
-wait "$query" || failed=1
-fuzz journal || failed=1
-wait "$request" || failed=1
-exit "$failed"
+rm -f target/fuzz/failed
+for target in "${targets[@]}"; do
+  # Two at a time.
+  while [ "$(jobs -pr | wc -l)" -ge 2 ]; do wait -n || true; done
+  { fuzz "$target" || touch target/fuzz/failed; } &
+done
+wait
+[ ! -e target/fuzz/failed ]

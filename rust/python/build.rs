@@ -1,4 +1,4 @@
-//! Stops the build where the extension would not do what it says: it counts on the GIL.
+//! Stops the build for a free-threaded Python, because the extension relies on the GIL.
 
 fn main() {
     if pyo3_build_config::get().is_free_threaded() {

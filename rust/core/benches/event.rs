@@ -1,26 +1,32 @@
-//! One event, so many times: what `python -m benches.instructions` counts the instructions of.
+//! Writes one event so many times. `python -m benches.instructions` counts the instructions.
 //!
-//!     event <times> <query> [new]
+//!     event <times> <query> [new|signed|sealed]
 //!
-//! It prints what became of the query: `accepted`, or the reason why not. With `new` each time has a name that no query
-//! had before.
+//! It prints the outcome of the query: `accepted`, or the reason of rejection. With `new`, each time has a name that no
+//! earlier query had. With `signed` or `sealed`, the query is protected first, and its pipeline requires that.
 
 use std::hint::black_box;
 use std::process::ExitCode;
 
-use pixelcore::event::write;
+use pixelcore::event::{Judged, write};
 use pixelcore::options::Options;
-use pixelcore::reason::Reason;
+use pixelcore::protect::{Guard, Secret, seal, sign};
 use pixelcore::request::Request;
 use pixelcore::time::UnixMillis;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
-    let [_, times, query, new @ ..] = &arguments[..] else { return ExitCode::FAILURE };
-    let mut query = query.clone().into_bytes();
-    if !new.is_empty() {
-        query.extend_from_slice(b"&n00000000=");
+    let [_, times, query, how @ ..] = &arguments[..] else { return ExitCode::FAILURE };
+    let how = how.first().map(String::as_str);
+    let Ok(secret) = Secret::new("a-secret-of-instructions-0123456789") else { return ExitCode::FAILURE };
+    let mut query = match how {
+        Some("new") => format!("{query}&n00000000="),
+        Some("signed") => format!("{query}&s={}", sign(&secret, "track", query.as_bytes())),
+        Some("sealed") => sealed(&secret, query),
+        _ => query.clone(),
     }
+    .into_bytes();
+    let guard = if matches!(how, Some("signed" | "sealed")) { Guard::new(vec![secret], true) } else { None };
     let (Ok(times), Some(received_at)) = (times.parse::<u32>(), UnixMillis::new(1_740_493_801_250)) else {
         return ExitCode::FAILURE;
     };
@@ -40,18 +46,29 @@ fn main() -> ExitCode {
     let mut outcome = "accepted";
     for _ in 0..times {
         out.clear();
-        if !new.is_empty() {
+        if how == Some("new") {
             count_up(&mut query);
         }
-        let written = write(&mut out, "track", black_box(&query), black_box(&request), &options, |_| Ok(""));
-        outcome = written.map_or_else(Reason::as_str, |_| "accepted");
+        let written = write(&mut out, "track", black_box(&query), black_box(&request), &options, |claim| {
+            claim.settle(guard.as_ref()).map(|()| Judged::default())
+        });
+        outcome = written.map_or_else(|refusal| refusal.reason.as_str(), |_| "accepted");
         black_box(&out);
     }
     println!("{outcome}");
     ExitCode::SUCCESS
 }
 
-/// Makes the number before the last `=` the next one.
+/// A query whose first parameter is its key. Everything else is sealed, except `cb` and `utm_*`.
+fn sealed(secret: &Secret, query: &str) -> String {
+    let is_free = |pair: &&str| pair.starts_with("cb=") || pair.starts_with("utm_");
+    let (free, covered): (Vec<_>, Vec<_>) = query.split('&').partition(is_free);
+    let (key, inside) = covered.split_first().map_or(("", String::new()), |(key, inside)| (*key, inside.join("&")));
+    let x = seal(secret, "track", key.trim_start_matches("wk=").as_bytes(), inside.as_bytes(), [7; 12]);
+    [&[key, &format!("x={x}")], &free[..]].concat().join("&")
+}
+
+/// Increments the number before the last `=`.
 fn count_up(query: &mut [u8]) {
     for digit in query.iter_mut().rev().skip(1) {
         if *digit < b'9' {

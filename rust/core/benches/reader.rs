@@ -1,9 +1,9 @@
-//! A journal's events in the forwarder's batches: what the instructions of one event on its way out are counted of.
+//! Reads a journal's events in the forwarder's batches, for counting the instructions of one event.
 //!
 //!     reader <journal>
 //!
-//! It prints how many events there were, and how many of them had a key. To count, under `valgrind --tool=callgrind`, take
-//! the difference of two journals' runs.
+//! It prints the number of events, and of those with a key. To count, run it under `valgrind --tool=callgrind` for two
+//! journals, and take the difference.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -20,7 +20,8 @@ fn main() -> ExitCode {
             Ok(batch) if batch.is_empty() => break,
             Ok(batch) => {
                 events += batch.len();
-                keys += batch.iter().filter(|(line, key)| black_box(line).len() > 1 && key.is_some()).count();
+                keys +=
+                    batch.iter().filter(|message| black_box(message.line).len() > 1 && message.key.is_some()).count();
             }
             Err(_) => return ExitCode::FAILURE,
         }

@@ -1,20 +1,20 @@
-//! The client's address behind trusted proxies, and how much of it is kept.
+//! Finds the client's address behind trusted proxies, and decides how much of it is kept.
 //!
-//! Every proxy adds the address that it was asked from to the right end of `X-Forwarded-For` or `Forwarded` (RFC
-//! 7239), so what stands there is as good as the proxy that wrote it, and what a client made up stands further left.
-//! Therefore both are read from the right, as far as the addresses belong to trusted proxies.
+//! Every proxy appends the address of its peer to the right end of `X-Forwarded-For` or `Forwarded` (RFC 7239). So an
+//! entry is as trustworthy as the proxy that wrote it, and forged entries of a client are further left. Therefore both
+//! headers are read from the right, as long as the addresses belong to trusted proxies.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net};
 
-/// An entry of a list of trusted proxies that is none.
+/// A malformed entry in a list of trusted proxies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressError {
     /// The entry.
     pub entry: String,
-    /// What is wrong with it.
+    /// The error.
     pub message: &'static str,
 }
 
@@ -26,7 +26,7 @@ impl fmt::Display for AddressError {
 
 impl std::error::Error for AddressError {}
 
-/// The proxies whose word counts.
+/// The proxies whose headers are trusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedProxies {
     networks: Vec<IpNet>,
@@ -40,9 +40,9 @@ const PRIVATE: &str = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7";
 impl TrustedProxies {
     /// Reads a list of networks and addresses, separated by commas, such as `10.0.0.0/8, ::1`.
     ///
-    /// `loopback` and `private` stand for the networks of that kind, `unix` for peers on a Unix domain socket. A
-    /// blank list trusts nobody. A network with host bits is an error, since it may be meant as an address. IPv4 in
-    /// IPv6 (`::ffff:192.0.2.1`) is IPv4, here as everywhere.
+    /// `loopback` and `private` stand for the networks of that kind, and `unix` for peers on a Unix domain socket. A
+    /// blank list trusts nobody. A network with host bits is an error, because it may be meant as an address. IPv4 in
+    /// IPv6 (`::ffff:192.0.2.1`) counts as IPv4 everywhere.
     pub fn parse(list: &str) -> Result<Self, AddressError> {
         let mut proxies = Self::default();
         if !list.trim().is_empty() {
@@ -66,38 +66,50 @@ impl TrustedProxies {
         Ok(())
     }
 
-    /// Whether the list has this address in it.
+    /// Whether the list contains this address.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.networks.iter().any(|network| network.contains(&address))
     }
 
-    /// The address of the client. `peer` is the socket's, None for a Unix domain socket; the headers are their lines,
-    /// in order.
+    /// The address of the client. `peer` is the address of the connection, None for a Unix domain socket. The headers
+    /// are their lines in order, None for an unreadable line.
     ///
-    /// A peer that is not trusted is the client, whatever it says. Else the first address from the right that is not
-    /// trusted is, or the leftmost where all are. What is not an address (`unknown`, `_hidden`, an empty element)
-    /// ends the walk, and the last address before it, the one nearer to us, is the answer: further left, nobody
-    /// vouches for anything.
+    /// An untrusted peer is the client, whatever its headers are. Otherwise the client is the first untrusted address
+    /// from the right, or the leftmost address if all are trusted. The walk ends at an entry that is not an address
+    /// (`unknown`, `_hidden`, `0.0.0.0`, an unreadable line). Then the answer is the last address before it, because
+    /// nobody vouches for entries further left. Empty elements do not count (RFC 9110, section 5.6.1.2).
     ///
-    /// A proxy that writes one of the two headers passes the other one through as the client sent it, and nothing in
-    /// the request tells which is which. So where both are there and differ in their answers, the answer is the peer:
-    /// a client can hide its address by that, but not have another one. Whoever knows which header the proxy writes
-    /// hands over that one only.
+    /// A proxy that writes one of the two headers forwards the other one as the client sent it, and the request does
+    /// not show which is which. So if both are present and lead to different answers, the answer is the peer. A client
+    /// can hide its address in this way, but cannot forge another one. A caller that knows the proxy's header passes
+    /// only that one.
     pub fn client_ip<'h>(
         &self,
         peer: Option<IpAddr>,
-        x_forwarded_for: impl DoubleEndedIterator<Item = &'h str>,
-        forwarded: impl DoubleEndedIterator<Item = &'h str>,
+        x_forwarded_for: impl DoubleEndedIterator<Item = Option<&'h str>>,
+        forwarded: impl DoubleEndedIterator<Item = Option<&'h str>>,
     ) -> Option<IpAddr> {
         let peer = peer.map(|address| address.to_canonical());
         if !peer.map_or(self.unix, |address| self.contains(address)) {
             return peer;
         }
-        let mut listed = x_forwarded_for.rev().flat_map(|line| line.rsplit(',')).map(address).peekable();
-        let mut nodes =
-            forwarded.rev().flat_map(|line| RSplit::new(line, b',')).map(|e| node(e).and_then(address)).peekable();
+        // An unreadable line is one element that is not an address.
+        let unread = |line: Option<&'h str>| line.unwrap_or("?");
+        let is_empty = |element: &&str| element.trim_matches([' ', '\t']).is_empty();
+        let mut listed = x_forwarded_for
+            .rev()
+            .flat_map(|line| unread(line).rsplit(','))
+            .filter(|element| !is_empty(element))
+            .map(address)
+            .peekable();
+        let mut nodes = forwarded
+            .rev()
+            .flat_map(|line| RSplit::new(unread(line), b','))
+            .filter(|element| !is_empty(element))
+            .map(|element| node(element).and_then(address))
+            .peekable();
         match (listed.peek().is_some(), nodes.peek().is_some()) {
             (_, false) => self.walk(peer, listed),
             (false, true) => self.walk(peer, nodes),
@@ -127,7 +139,7 @@ fn network(entry: &str) -> Result<IpNet, &'static str> {
         Err(_) => entry.parse().map_err(|_| "is neither an address nor a network such as 10.0.0.0/8")?,
     };
     if network.trunc() != network {
-        return Err("has bits set behind its prefix");
+        return Err("has bits set after its prefix");
     }
     if let IpNet::V6(mapped) = network
         && let Some(address) = mapped.addr().to_ipv4_mapped()
@@ -139,9 +151,13 @@ fn network(entry: &str) -> Result<IpNet, &'static str> {
 }
 
 /// Reads an address with or without a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`,
-/// `[2001:db8::1]:80`; ports may be obfuscated (RFC 7239, section 6). Zone ids mean nothing beyond the host that
-/// wrote them, so they are refused.
+/// `[2001:db8::1]:80`. Ports may be obfuscated (RFC 7239, section 6). Zone ids are refused, because they have no
+/// meaning on other hosts. `0.0.0.0` and `::` are refused, because no host has them.
 fn address(text: &str) -> Option<IpAddr> {
+    address_or_any(text).filter(|address| !address.is_unspecified())
+}
+
+fn address_or_any(text: &str) -> Option<IpAddr> {
     let text = text.trim_matches([' ', '\t']);
     if let Ok(address) = text.parse::<IpAddr>() {
         return Some(address.to_canonical());
@@ -164,8 +180,7 @@ fn is_port(port: &str) -> bool {
     }
 }
 
-/// The one `for` of an element of Forwarded (RFC 7239, section 4), without its quotes. An address has nothing to
-/// escape.
+/// The one `for` of an element of Forwarded (RFC 7239, section 4), without its quotes. Addresses contain no escapes.
 fn node(element: &str) -> Option<&str> {
     let mut nodes = RSplit::new(element, b';').filter_map(|pair| {
         let (name, value) = pair.trim_matches([' ', '\t']).split_once('=')?;
@@ -177,8 +192,8 @@ fn node(element: &str) -> Option<&str> {
 
 /// Splits from the right at a separator that is not within a quoted string (RFC 9110, section 5.6.4).
 ///
-/// From the right, because a client may send a quote that it doesn't close: read from the left, that would swallow
-/// what the proxy added.
+/// It reads from the right, because a client may send a quote that it does not close. Read from the left, this quote
+/// would swallow the proxy's entry.
 struct RSplit<'t> {
     rest: Option<&'t str>,
     separator: u8,
@@ -213,23 +228,27 @@ impl<'t> Iterator for RSplit<'t> {
 /// How much of an address an event keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IpPolicy {
-    /// All of it.
+    /// The whole address.
     #[default]
     Full,
-    /// The network: the first 24 bits of IPv4, the first 48 of IPv6.
+    /// The network: the first 24 bits of IPv4, or the first 48 of IPv6. For 6to4 (RFC 3056), they contain the first 24
+    /// bits of IPv4.
     Truncated,
     /// Nothing.
     None,
 }
 
 impl IpPolicy {
-    /// What is left of an address.
+    /// The part of an address that is kept.
     #[must_use]
     pub fn apply(self, address: IpAddr) -> Option<IpAddr> {
         match (self, address.to_canonical()) {
             (Self::Full, address) => Some(address),
             (Self::Truncated, IpAddr::V4(address)) => Some(Ipv4Addr::from_bits(address.to_bits() & (!0 << 8)).into()),
-            (Self::Truncated, IpAddr::V6(address)) => Some(Ipv6Addr::from_bits(address.to_bits() & (!0 << 80)).into()),
+            (Self::Truncated, IpAddr::V6(address)) => {
+                let kept = if address.segments()[0] == 0x2002 { 40 } else { 48 };
+                Some(Ipv6Addr::from_bits(address.to_bits() & (!0 << (128 - kept))).into())
+            }
             (Self::None, _) => None,
         }
     }

@@ -1,32 +1,35 @@
-//! From a request to the bytes of its event, or to the reason why it is none (contract, sections 2, 4 and 5).
+//! Writes the event of a request, or finds the reason why it is rejected (contract, sections 2, 4 and 5).
+//!
+//! The reasons have an order of precedence, and the first one that applies counts. This module knows no journals and no
+//! key file: the caller judges the key.
+
+mod context;
 
 use std::borrow::Cow;
 
 use uuid::Uuid;
 
-use crate::client::Client;
-use crate::compat::{self, Member};
+use crate::compat;
+use crate::consent::ceilings::Ceilings;
+use crate::consent::{self, Mode, Reduced, Terms, Wishes};
+use crate::notice::{self, Fault, Id, Notices};
 use crate::options::{Limits, Options};
-use crate::query::fields::{CAMPAIGN, Trimmed};
+use crate::protect::{Claim, Protection, Verdict};
+use crate::query::fields::{Fields, Trimmed};
 use crate::query::form::{self, Raw, behind};
-use crate::query::layout::{self, Root};
+use crate::query::layout::{self, Layout, Root};
+use crate::query::parameters::Parameters;
 use crate::reason::Reason;
-use crate::request::Request;
+use crate::request::{Request, USER_AGENT_BYTES};
 use crate::time::UnixMillis;
 use crate::{json, text};
-
-/// What was mended in an event rather than believed; `context.repaired` has it as it was sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Repairs {
-    /// An implausible `ts`.
-    pub ts: bool,
-}
+use context::{LOCALE_BYTES, REFERER_BYTES, context};
 
 fn is_key(wk: &[u8]) -> bool {
     wk.len() <= 64 && wk.iter().all(|&byte| IN_KEYS[usize::from(byte)])
 }
 
-/// The bytes that a key may have.
+/// The bytes that are allowed in a key.
 const IN_KEYS: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;
@@ -37,55 +40,151 @@ const IN_KEYS: [bool; 256] = {
     table
 };
 
-/// Appends the event of a request, one JSON object. Appends nothing when it is rejected.
+/// The pipeline of a request's key, and its terms.
+#[derive(Clone, Copy, Default)]
+pub struct Judged<'k> {
+    /// The id of the pipeline; empty if every key is accepted.
+    pub pipeline: &'k str,
+    /// None if the pipeline states nothing about consent.
+    pub terms: Option<&'k Terms>,
+    /// The list in which persons are looked up; None if there is none, so that everybody is unknown.
+    pub ceilings: Option<&'k Ceilings>,
+}
+
+/// Why a request becomes no event, and the mode of its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The reason.
+    pub reason: Reason,
+    /// Its mode; None if it was rejected before the mode was known.
+    pub mode: Option<Mode>,
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Self { reason, mode: None }
+    }
+}
+
+impl From<Refusal> for Reason {
+    fn from(refusal: Refusal) -> Self {
+        refusal.reason
+    }
+}
+
+/// Appends the event of a request as one JSON object. Appends nothing if it is rejected.
 ///
-/// `judge` says whose key it is, which is ASCII, or why it may not be used; an empty id is left out of the event.
+/// `judge` finds the pipeline of the [`Claim`]'s key, which is ASCII, or the reason of rejection, and settles the
+/// claim. The event leaves out an empty pipeline id. If less than the event may be kept, the reduced record is
+/// appended, if there is one; [`Notices::mode`] is its mode.
 pub fn write<'k>(
     out: &mut Vec<u8>,
     kind: &str,
     query: &[u8],
     request: &Request<'_>,
     options: &Options,
-    judge: impl FnOnce(&[u8]) -> Result<&'k str, Reason>,
-) -> Result<Repairs, Reason> {
+    judge: impl FnOnce(&mut Claim<'_>) -> Result<Judged<'k>, Reason>,
+) -> Result<Notices, Refusal> {
+    let mut judge = Some(judge);
+    let mut opened: Option<(Judged<'k>, Vec<u8>)> = None;
+    // One pass, and a second one for a sealed query. The call is in one place, so that all of it is inlined there.
+    loop {
+        let mut sealed = None;
+        let sent = opened.as_ref().map_or(query, |(_, inside)| inside);
+        let written = read(out, kind, sent, request, options, |claim| {
+            let Some(judge) = judge.take() else {
+                let judged = opened.as_ref().map_or_else(Judged::default, |(judged, _)| *judged);
+                return claim.settle_inside().map(|()| (judged, Protection::Sealed));
+            };
+            let judged = judge(claim)?;
+            match claim.take_verdict() {
+                Verdict::Open(protection) => Ok((judged, protection)),
+                Verdict::Sealed(inside) => {
+                    sealed = Some((judged, inside));
+                    Err(Reason::BadSignature) // of what is outside there is nothing to write
+                }
+            }
+        });
+        if sealed.is_none() {
+            return written;
+        }
+        opened = sealed;
+    }
+}
+
+/// A refusal. It is separate and cold, so that the compiler optimises the way of accepted requests.
+#[cold]
+fn refuse<T>(reason: Reason, mode: Option<Mode>) -> Result<T, Refusal> {
+    Err(Refusal { reason, mode })
+}
+
+/// Appends the event of a query that is not sealed.
+#[inline]
+fn read<'k>(
+    out: &mut Vec<u8>,
+    kind: &str,
+    sent: &[u8],
+    request: &Request<'_>,
+    options: &Options,
+    judge: impl FnOnce(&mut Claim<'_>) -> Result<(Judged<'k>, Protection), Reason>,
+) -> Result<Notices, Refusal> {
     let (head, name): (&[u8], &[u8]) = match kind {
         "track" => (b"{\"type\":\"track\",", b"\"event\":\""),
         "page" => (b"{\"type\":\"page\",", b"\"name\":\""),
         "identify" => (b"{\"type\":\"identify\",", b""),
         "group" => (b"{\"type\":\"group\",", b""),
-        _ => return Err(Reason::UnknownType),
+        _ => return refuse(Reason::UnknownType, None),
     };
-    if query.len() > options.limits.query_bytes {
-        return Err(Reason::QueryTooLong);
+    if sent.len() > options.limits.query_bytes {
+        return refuse(Reason::QueryTooLong, None);
     }
-    let foreign = if options.compat.any() { compat::read(kind, query, request.received_at, options)? } else { None };
+    let foreign = if options.compat.any() { compat::read(kind, sent, request.received_at, options)? } else { None };
     let (query, parameters) = match &foreign {
         Some(foreign) => (&foreign.query[..], usize::MAX), // they were counted as they were sent
-        None => (query, options.limits.parameters),
+        None => (sent, options.limits.parameters),
     };
     let limits = Limits { parameters, ..options.limits };
     layout::with(query, &limits, options.typed_values, |parameters, layout| {
         let found = layout.fields(parameters);
         if found.wk.is_empty() {
-            return Err(Reason::MissingKey);
+            return refuse(Reason::MissingKey, None);
         }
         if !is_key(&found.wk) {
-            return Err(Reason::MalformedKey);
+            return refuse(Reason::MalformedKey, None);
         }
-        let pipeline = judge(&found.wk)?;
+        let (judged, protection) = judge(&mut Claim::new(kind, sent, &found.wk, layout.has_claim))?;
+        let private = request.is_private(options);
+        // Usually the whole event may be kept.
+        let (mode, fault) = if layout.has_mode || judged.terms.is_some() || private {
+            wished(sent, parameters, layout, &found, judged, request.most(options))?
+        } else {
+            (Mode::Individual, None)
+        };
+        let refusal = |reason| refuse(reason, Some(mode));
         if kind == "track" && found.e.bytes.is_empty() {
-            return Err(Reason::MissingEvent);
+            return refusal(Reason::MissingEvent);
         }
         if layout.too_deep || foreign.as_ref().is_some_and(|foreign| foreign.too_deep) {
-            return Err(Reason::TooDeep);
+            return refusal(Reason::TooDeep);
         }
         let client = request.client();
         if options.reject_automated && client.is_some_and(|client| client.automated) {
-            return Err(Reason::Automated);
+            return refusal(Reason::Automated);
         }
-        let private = request.is_private(options);
+        if mode != Mode::Individual {
+            let foreign = foreign.as_ref().and_then(|foreign| foreign.object(Root::Traits));
+            let has_traits = !layout.object(Root::Traits).is_empty() || foreign.is_some();
+            let has_more = has_traits || protection == Protection::Sealed;
+            let what = Reduced { mode, kind, judged, fields: &found, has_more };
+            let fault = consent::reduced(out, &what, parameters, request, options).err().or(fault);
+            return Ok(Notices { mode, fault, ..Notices::default() });
+        }
+        if layout.is_new {
+            layout.keep_ignored(parameters);
+        }
+        let Judged { pipeline, terms, .. } = judged;
 
-        // Every member ends with a comma, since the context follows, which ends with the library.
+        // Every member ends with a comma, because the context follows and ends with the library.
         out.extend_from_slice(head);
         if !name.is_empty() {
             raw_member(out, name, query, found.e);
@@ -122,18 +221,70 @@ pub fn write<'k>(
                 out.push(b',');
             }
         }
-        let repaired = if timestamp.is_none() { found.ts } else { Raw::default() };
-        // Who it was may be in any member of a sender's context.
+        let mut notices = Notices { ignored: layout.ignored(), protection, fault, ..Notices::default() };
+        let repaired = noticed(&mut notices, layout, query, &found, timestamp.is_some(), private);
+        // Any member of a sender's context may identify the person.
         let sent = foreign.as_ref().filter(|_| !private).map_or(&[][..], |foreign| &foreign.context);
-        context(out, request, private, client, &found.campaign, repaired, sent);
+        let asks = terms.is_some_and(|terms| terms.lookup.is_some());
+        context(out, request, private, client, protection, asks, &found.campaign, &repaired, sent);
         out.push(b'}');
-        Ok(Repairs { ts: !repaired.bytes.is_empty() })
+        Ok(notices)
     })
 }
 
-/// Appends the record of a rejected request, one JSON object.
+/// The mode of a request that may have less than the event, and the fault if its URL does not suit the mode.
+#[cold]
+fn wished(
+    sent: &[u8],
+    parameters: &Parameters<'_, '_>,
+    layout: &Layout,
+    found: &Fields<'_>,
+    judged: Judged<'_>,
+    most: Mode,
+) -> Result<(Mode, Option<Fault>), Refusal> {
+    let wishes = Wishes::of(&layout.mode(parameters), [&found.uid, &found.aid], judged, most);
+    let mode = consent::mode(wishes);
+    if judged.terms.is_some_and(|terms| terms.refuse_addresses) && consent::address::is_in(sent) {
+        return refuse(Reason::AddressInUrl, Some(mode));
+    }
+    Ok((mode, (wishes.url == Some(None)).then_some(Fault::UnknownMode)))
+}
+
+/// The notices of an event, and the original values of repaired members.
+#[inline]
+fn noticed(
+    notices: &mut Notices,
+    layout: &Layout,
+    query: &[u8],
+    found: &Fields<'_>,
+    is_timely: bool,
+    private: bool,
+) -> Vec<(&'static str, Vec<u8>)> {
+    for (id, text) in
+        [(Id::User, &found.uid), (Id::Anonymous, &found.aid), (Id::Group, &found.gid), (Id::Message, &found.mid)]
+    {
+        notices.doubt(id, text);
+    }
+    if layout.may_be_decoded || found.wk.starts_with(b"3D") {
+        notices.quoted_printable = notice::quoted_printable(query);
+    }
+    let mut repaired = Vec::new();
+    if !is_timely && !found.ts.bytes.is_empty() {
+        notices.ts = true;
+        repaired.push(("ts", form::untrimmed(query, found.ts).decode().into_owned()));
+    }
+    for (id, sent) in &found.broken {
+        notices.repaired |= 1 << *id as u8;
+        if !private || matches!(id, Id::Group | Id::Message) {
+            repaired.push((id.member(), text::percent_encoded(&sent.bytes_of())));
+        }
+    }
+    repaired
+}
+
+/// Appends the record of a rejected request as one JSON object.
 ///
-/// The query is kept as it was sent, so that it can be judged again, whatever Sec-GPC says.
+/// The query is kept as it was sent, also with Sec-GPC, so that it can be replayed.
 pub fn write_rejection(
     out: &mut Vec<u8>,
     reason: Reason,
@@ -150,83 +301,21 @@ pub fn write_rejection(
     json::string(out, String::from_utf8_lossy(query).as_bytes());
     out.push(b',');
     plain_member(out, b"\"receivedAt\":\"", &request.received_at.iso());
-    context(out, request, request.is_private(options), request.client(), &[], Raw::default(), &[]);
+    let private = request.is_private(options);
+    context(out, request, private, request.client(), Protection::None, false, &[], &[], &[]);
     out.push(b'}');
 }
 
-/// Appends the context. A member that the sender wrote stands for ours of its name.
-fn context(
-    out: &mut Vec<u8>,
-    request: &Request<'_>,
-    private: bool,
-    client: Option<Client>,
-    campaign: &[Raw<'_>],
-    repaired_ts: Raw<'_>,
-    sent: &[Member],
-) {
-    let is_ours = |name| !sent.iter().any(|(other, _)| other == name);
-    out.extend_from_slice(b"\"context\":{");
-    if !private {
-        header(out, b"\"ip\":\"", request.ip);
-        header(out, b"\"userAgent\":\"", request.user_agent.filter(|_| is_ours("userAgent")));
-    }
-    header(out, b"\"locale\":\"", request.locale.filter(|_| is_ours("locale")).map(text::first_language));
-    if request.referer.is_some_and(|url| !url.is_empty()) && is_ours("page") {
-        out.extend_from_slice(b"\"page\":{");
-        header(out, b"\"url\":\"", request.referer);
-        close(out);
-    }
-    if campaign.iter().any(|text| !text.bytes.is_empty()) && is_ours("campaign") {
-        out.extend_from_slice(b"\"campaign\":{");
-        CAMPAIGN.iter().zip(campaign).for_each(|((_, name), text)| raw_member(out, name, text.bytes, *text));
-        close(out);
-    }
-    let (gpc, dnt) = (request.gpc == Some("1"), request.dnt == Some("1"));
-    if gpc || dnt {
-        out.extend_from_slice(b"\"consent\":{");
-        out.extend_from_slice(if gpc { b"\"gpc\":true," } else { b"" });
-        out.extend_from_slice(if dnt { b"\"dnt\":true," } else { b"" });
-        close(out);
-    }
-    if let Some(client) = client {
-        out.extend_from_slice(b"\"client\":{");
-        plain_member(out, b"\"name\":\"", client.name.as_bytes());
-        out.extend_from_slice(if client.automated { b"\"automated\":true," } else { b"\"automated\":false," });
-        close(out);
-    }
-    if !repaired_ts.bytes.is_empty() {
-        out.extend_from_slice(b"\"repaired\":{");
-        raw_member(out, b"\"ts\":\"", repaired_ts.bytes, repaired_ts);
-        close(out);
-    }
-    for (name, value) in sent {
-        json::string(out, name.as_bytes());
-        out.push(b':');
-        out.extend_from_slice(value.get().as_bytes());
-        out.push(b',');
-    }
-    if is_ours("library") {
-        out.extend_from_slice(LIBRARY.as_bytes());
-    } else {
-        out.pop();
-    }
-    out.push(b'}');
-}
-
-const LIBRARY: &str = concat!(r#""library":{"name":"pixelcore","version":""#, env!("CARGO_PKG_VERSION"), "\"}");
-
-/// Appends a member, `"name":"` and its text, unless the text is empty: what was not sent is absent.
+/// The greatest size of an event, in bytes, newline included, for queries of at most `query_bytes`.
 ///
-/// A name whose length is known is a few moves, not a call of `memcpy`.
-fn header<const N: usize>(out: &mut Vec<u8>, name: &[u8; N], value: Option<&str>) {
-    if let Some(text) = value.filter(|text| !text.is_empty()) {
-        out.extend_from_slice(name);
-        json::text(out, text.as_bytes());
-        out.extend_from_slice(b"\",");
-    }
+/// A byte of a query becomes at most six: a control character is `\u0000`, and a dot of a path is `"":{` with its end.
+/// The kept part of headers is bounded, and its bytes also become at most six. The rest is names and times.
+#[must_use]
+pub const fn greatest_bytes(query_bytes: usize) -> usize {
+    6 * (query_bytes + USER_AGENT_BYTES + REFERER_BYTES + LOCALE_BYTES) + 2048
 }
 
-/// `query` is what the text is a part of: what is behind it makes copying it cheaper.
+/// `query` contains the text. The bytes after the text make copying cheaper.
 fn raw_member(out: &mut Vec<u8>, name: &[u8], query: &[u8], text: Raw<'_>) {
     if !text.bytes.is_empty() {
         out.extend_from_slice(name);
@@ -253,7 +342,7 @@ fn trimmed_member<const N: usize>(out: &mut Vec<u8>, name: &[u8; N], query: &[u8
     }
 }
 
-/// Appends a member whose text has nothing to escape.
+/// Appends a member whose text needs no escapes.
 #[inline]
 fn plain_member<const N: usize>(out: &mut Vec<u8>, name: &[u8; N], text: &[u8]) {
     out.extend_from_slice(name);

@@ -1,4 +1,4 @@
-//! JSON strings (RFC 8259, section 7), decoded and escaped in one go, straight into the output.
+//! Writes JSON strings (RFC 8259, section 7): decodes and escapes in one pass, directly into the output.
 
 use wide::u8x16;
 
@@ -29,7 +29,7 @@ fn needs_no_escape(text: &[u8]) -> bool {
         let is = |byte| block.simd_eq(u8x16::splat(byte));
         block.min(u8x16::splat(0x1F)).simd_eq(block) | is(b'"') | is(b'\\')
     };
-    // The last block may overlap with the one before, and so may the halves of a shorter text.
+    // The last block may overlap with the previous one. So may the halves of a shorter text.
     if let Some(last) = text.last_chunk::<16>() {
         let (blocks, _) = text.as_chunks::<16>();
         return blocks.iter().fold(needs(*last), |found, block| found | needs(*block)).to_bitmask() == 0;
@@ -55,8 +55,8 @@ fn escaped(out: &mut Vec<u8>, text: &[u8]) {
     out.extend_from_slice(&text[copied..]);
 }
 
-/// Appends a form-encoded value as a JSON string without its quotes, and without a copy in between. The value is the
-/// first `length` bytes of `from`, [plain](form::Raw::plain) or not; more text behind it makes copying cheaper.
+/// Appends a form-encoded value as a JSON string without its quotes, and without an intermediate copy. The value is the
+/// first `length` bytes of `from`, [plain](form::Raw::plain) or not. More text after it makes copying cheaper.
 #[inline]
 pub fn form_text(out: &mut Vec<u8>, from: &[u8], length: usize, plain: bool) {
     if plain {
@@ -88,9 +88,9 @@ fn decoded(out: &mut Vec<u8>, mut rest: &[u8], mut length: usize) {
     }
 }
 
-/// Appends the run of decoded bytes over 0x7F that `raw` begins with, and returns how long it is there.
+/// Appends the decoded run of bytes over 0x7F at the beginning of `raw`, and returns the length of the run in `raw`.
 ///
-/// No UTF-8 sequence reaches beyond such a run, so it can be checked by itself. What is not UTF-8 becomes U+FFFD.
+/// A UTF-8 sequence never extends beyond such a run, so the run is checked by itself. Invalid UTF-8 becomes U+FFFD.
 fn non_ascii(out: &mut Vec<u8>, raw: &[u8]) -> usize {
     let begin = out.len();
     let mut at = 0;
@@ -116,7 +116,7 @@ fn escape(out: &mut Vec<u8>, byte: u8) {
     }
 }
 
-/// For each byte the letter of its escape: 0 for none, `u` for `\u00xx`.
+/// The letter of each byte's escape: 0 for none, `u` for `\u00xx`.
 const ESCAPES: [u8; 256] = {
     let mut table = [0; 256];
     let mut byte = 0;

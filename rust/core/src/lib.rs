@@ -1,8 +1,15 @@
-//! From the query of a tracking pixel to one JSON event, and to a journal that keeps it.
+//! The core of pixelcore: turns a tracking pixel's request into one JSON event, and keeps it in a journal.
 //!
-//! [`query`] reads a query, [`event`] writes the event, [`client`] says who asked, [`compat`] reads the URLs of others, [`keys`]
-//! judges whether a key may be used, [`journal`] keeps lines, [`collector`] takes one request through all of them, and [`replay`]
-//! reads a rejected one again. Nothing here knows Python or Kafka.
+//! The way of a request, which [`collector`] takes it through:
+//!
+//! 1. [`address`] finds the client's address behind trusted proxies. [`request`] has the headers.
+//! 2. [`query`] reads the query. [`compat`] reads other vendors' URLs. [`protect`] checks signatures and opens seals.
+//! 3. [`keys`] judges whether the key may be used. [`consent`] decides the most that may be kept.
+//! 4. [`event`] writes the event or the record of a rejection. [`client`] names the program that fetched the image.
+//! 5. [`journal`] keeps the line. [`counters`] count the outcome.
+//!
+//! [`replay`] reads a rejected request again. Nothing here knows Python, HTTP servers or Kafka, and nothing here is
+//! `unsafe`: the caller maps shared [`memory`].
 
 #![forbid(unsafe_code)]
 
@@ -10,12 +17,17 @@ pub mod address;
 pub mod client;
 pub mod collector;
 pub mod compat;
+pub mod consent;
 pub mod counters;
 pub mod event;
+mod fairness;
 pub mod journal;
 pub mod json;
 pub mod keys;
+pub mod memory;
+pub mod notice;
 pub mod options;
+pub mod protect;
 pub mod query;
 pub mod reason;
 pub mod replay;

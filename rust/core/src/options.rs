@@ -1,39 +1,47 @@
-//! How requests are read: what may differ from one gateway to another.
+//! The options for reading requests, which may differ between gateways.
 
-/// How requests are read.
+use std::num::NonZeroU32;
+
+use crate::consent::Mode;
+
+/// The options for reading requests.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// What a query may cost.
+    /// The limits of a query.
     pub limits: Limits,
-    /// Whether values that are JSON literals become such.
+    /// Whether values that look like JSON literals are written as such.
     pub typed_values: bool,
-    /// Whether `Sec-GPC: 1` leaves out who it was: ip, userAgent, userId, anonymousId and traits.
+    /// Whether `Sec-GPC: 1` leaves out the person: ip, userAgent, userId, anonymousId and traits.
     pub respect_gpc: bool,
+    /// With [`respect_gpc`](Self::respect_gpc), the most that is kept of a request with `Sec-GPC: 1`.
+    pub gpc: Mode,
+    /// The length of a window of counts, in milliseconds; an hour if it is not set.
+    pub window_ms: Option<NonZeroU32>,
     /// Whether requests of [automated](crate::client::Client::automated) clients are rejected.
     pub reject_automated: bool,
-    /// Whose pixel URLs are understood beside the native ones.
+    /// The vendors whose pixel URLs are also accepted.
     pub compat: Compat,
 }
 
-/// What a query may cost.
+/// The limits of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of the query.
+    /// The most bytes of the query.
     pub query_bytes: usize,
-    /// Sequences between `&` that are not empty.
+    /// The most non-empty sequences between `&`.
     pub parameters: usize,
-    /// Segments of a dotted path.
+    /// The most segments of a dotted name.
     pub depth: usize,
 }
 
 impl Default for Limits {
-    /// Those of the contract.
+    /// The limits of the contract.
     fn default() -> Self {
         Self { query_bytes: 8192, parameters: 256, depth: 32 }
     }
 }
 
-/// Whose pixel URLs are understood beside the native ones.
+/// The vendors whose pixel URLs are also accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compat {
     /// `data`, base64 of a JSON object, and the long names.
@@ -43,7 +51,7 @@ pub struct Compat {
 }
 
 impl Compat {
-    /// Reads names, of which there are `segment` and `rudderstack`. The error is the first that is none of them.
+    /// Reads the names `segment` and `rudderstack`. The error is the first unknown name.
     pub fn of<'n>(names: impl IntoIterator<Item = &'n str>) -> Result<Self, &'n str> {
         let mut found = Self::default();
         for name in names {
@@ -56,7 +64,7 @@ impl Compat {
         Ok(found)
     }
 
-    /// Whether there is any.
+    /// Whether there is any vendor.
     #[must_use]
     pub fn any(self) -> bool {
         self.segment || self.rudderstack

@@ -1,16 +1,16 @@
-//! Why a request becomes no event (contract, section 5).
+//! The reasons of rejection (contract, section 5).
 
-/// Where several apply, the first in this order is it.
+/// A reason of rejection. If several apply, the first in this order counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The last part of the path is none of the four types.
+    /// The last part of the path is not one of the four types.
     UnknownType,
     /// The query is longer than [`Limits::query_bytes`](crate::options::Limits::query_bytes).
     QueryTooLong,
     /// The query has more parameters than [`Limits::parameters`](crate::options::Limits::parameters).
     TooManyParameters,
-    /// With [`Compat`](crate::options::Compat): Segment's `data` is no base64 of a JSON object, or a member that means
-    /// something has a value that means nothing.
+    /// With [`Compat`](crate::options::Compat): Segment's `data` is not base64 of a JSON object, or a known member has
+    /// an unusable value.
     MalformedData,
     /// No `wk`, or an empty one.
     MissingKey,
@@ -20,21 +20,27 @@ pub enum Reason {
     UnknownKey,
     /// `enabled = false`.
     DisabledKey,
-    /// The page that asks is on none of the key's domains.
+    /// The page that loads the image is not on one of the key's domains.
     DomainNotAllowed,
-    /// The key was used more often than its limit allows. Costs no token.
+    /// The query was not signed or sealed with a secret of its pipeline, or was changed afterwards.
+    BadSignature,
+    /// The query is neither signed nor sealed, but its pipeline requires it.
+    Unsigned,
+    /// The key was used more often than its limit allows. A rejected request takes no token.
     RateLimited,
+    /// A name or a value looks like a mail address, which the pipeline refuses.
+    AddressInUrl,
     /// A track request without `e`.
     MissingEvent,
     /// A path has more segments than [`Limits::depth`](crate::options::Limits::depth).
     TooDeep,
-    /// No person looked, and such requests are not wanted.
+    /// A program fetched the image without a person, and such requests are rejected.
     Automated,
 }
 
 impl Reason {
     /// All reasons, in order of precedence.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::UnknownType,
         Self::QueryTooLong,
         Self::TooManyParameters,
@@ -44,13 +50,16 @@ impl Reason {
         Self::UnknownKey,
         Self::DisabledKey,
         Self::DomainNotAllowed,
+        Self::BadSignature,
+        Self::Unsigned,
         Self::RateLimited,
+        Self::AddressInUrl,
         Self::MissingEvent,
         Self::TooDeep,
         Self::Automated,
     ];
 
-    /// The contract's word for it; `malformed_data` and `automated` are ours.
+    /// The contract's word for it. `malformed_data`, `automated` and `address_in_url` are pixelcore's own.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -63,10 +72,13 @@ impl Reason {
             Self::UnknownKey => "unknown_key",
             Self::DisabledKey => "disabled_key",
             Self::DomainNotAllowed => "domain_not_allowed",
+            Self::BadSignature => "bad_signature",
+            Self::Unsigned => "unsigned",
             Self::RateLimited => "rate_limited",
             Self::MissingEvent => "missing_event",
             Self::TooDeep => "too_deep",
             Self::Automated => "automated",
+            Self::AddressInUrl => "address_in_url",
         }
     }
 }

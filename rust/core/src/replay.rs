@@ -1,7 +1,7 @@
-//! A rejected request again, from the record that was kept of it (contract, section 5).
+//! Judges a rejected request again, from its record (contract, section 5).
 //!
-//! The record has all that an event is made of, so what is accepted now becomes the event that it would have been. It
-//! has no Origin: a key's domains are held against the page, which is the Referer; which decides.
+//! The record has all parts of an event, so a request that is accepted now becomes the event that it would have been.
+//! The record has no Origin, so the Referer alone is checked against a key's domains.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,16 +9,17 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use crate::query::form::Raw;
 use crate::reason::Reason;
-use crate::request::Request;
+use crate::request::{Request, Unreadable};
 use crate::time::UnixMillis;
 
-/// A line that is no record of a rejection.
+/// The error of a line that is not a record of a rejection.
 #[derive(Debug)]
 pub enum RecordError {
-    /// No JSON, or without a member that each record has.
+    /// It is not JSON, or lacks a required member.
     Json(serde_json::Error),
-    /// `receivedAt` is no time that a gateway's clock can show.
+    /// `receivedAt` is not a time that a gateway writes.
     ReceivedAt,
 }
 
@@ -26,14 +27,15 @@ impl fmt::Display for RecordError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Json(error) => error.fmt(f),
-            Self::ReceivedAt => f.write_str("receivedAt is no time of a gateway's clock"),
+            Self::ReceivedAt => f.write_str("receivedAt is not a time that a gateway writes"),
         }
     }
 }
 
 impl std::error::Error for RecordError {}
 
-/// What [`crate::event::write_rejection`] wrote. Of the context, members that later versions may add are passed over.
+/// The record that [`crate::event::write_rejection`] writes. Unknown members of the context are ignored, because later
+/// versions may add some.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Line<'l> {
@@ -58,6 +60,8 @@ struct Context {
     #[serde(default)]
     consent: Consent,
     client: Option<Client>,
+    #[serde(default)]
+    unreadable: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -83,8 +87,18 @@ pub struct Record<'r> {
     received_at: UnixMillis,
 }
 
+/// The query within the last part of a path: everything after its first `?` or `&`. If that character is escaped, so is
+/// everything.
+fn query_of(kind: &str) -> Vec<u8> {
+    let begins = ["?", "&", "%3F", "%3f", "%26"].map(|mark| kind.find(mark).map(|at| (at, mark)));
+    let Some((at, mark)) = begins.into_iter().flatten().min() else { return Vec::new() };
+    let rest = &kind.as_bytes()[at + mark.len()..];
+    let is_escaped = mark.len() > 1 && !rest.contains(&b'=');
+    if is_escaped { Raw::new(rest).bytes_of() } else { rest.to_vec() }
+}
+
 impl<'r> Record<'r> {
-    /// Reads a line of a rejections' journal.
+    /// Reads a line of a journal of rejections.
     pub fn parse(line: &'r [u8]) -> Result<Self, RecordError> {
         let line: Line<'r> = serde_json::from_slice(line).map_err(RecordError::Json)?;
         let time: Option<Timestamp> = line.received_at.parse().ok();
@@ -92,19 +106,32 @@ impl<'r> Record<'r> {
         Ok(Self { received_at: received_at.ok_or(RecordError::ReceivedAt)?, line })
     }
 
-    /// The reason that it was rejected for.
+    /// The reason of its rejection.
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.line.reason
     }
 
-    /// Judges the request: hands its type, query and parts to `judge`, as they were received.
+    /// The record with this type, if its path names none. If the path contains a query, this query is added.
+    #[must_use]
+    pub fn with_type(mut self, kind: &'r str) -> Self {
+        if self.line.reason == Reason::UnknownType.as_str() {
+            let sent = query_of(&self.line.kind);
+            let both = [&sent, self.line.query.as_bytes()].into_iter().filter(|query| !query.is_empty());
+            self.line.query = String::from_utf8_lossy(&both.collect::<Vec<_>>().join(&b'&')).into_owned().into();
+            self.line.kind = kind.into();
+        }
+        self
+    }
+
+    /// Judges the request: passes its type, query and parts to `judge`, as they were received.
     pub fn judge<T>(&self, judge: impl FnOnce(&str, &[u8], &Request<'_>) -> Result<T, Reason>) -> Result<T, Reason> {
         judge(&self.line.kind, self.line.query.as_bytes(), &self.request())
     }
 
-    /// What stands for the Origin, which is not kept. A request without a Referer that was refused for its domain must
-    /// have had one, and is refused again, unless all domains are allowed now; else the Referer alone decides.
+    /// A stand-in for the Origin, which is not kept. A request without a Referer that was rejected for its domain must
+    /// have had an Origin. It is rejected again, unless all domains are allowed now. For other requests, the Referer
+    /// alone decides.
     fn origin(&self) -> Option<&'static str> {
         (self.line.reason == "domain_not_allowed" && self.line.context.page.is_none()).then_some("not kept")
     }
@@ -112,6 +139,8 @@ impl<'r> Record<'r> {
     fn request(&self) -> Request<'_> {
         let context = &self.line.context;
         let one = |sent: bool| sent.then_some("1");
+        let mut unreadable = Unreadable::default();
+        context.unreadable.iter().for_each(|name| unreadable.add_named(name));
         Request {
             received_at: self.received_at,
             ip: context.ip.as_deref(),
@@ -120,9 +149,11 @@ impl<'r> Record<'r> {
             locale: context.locale.as_deref(),
             gpc: one(context.consent.gpc),
             dnt: one(context.consent.dnt),
-            // A purpose that was recognised has its own word for a name, which no agent's client has.
+            // A client that was recognised by its purpose has that purpose as its name. No User-Agent's client has such
+            // a name.
             purposes: [context.client.as_ref().map(|client| client.name.as_str()), None, None, None],
             origin: self.origin(),
+            unreadable,
         }
     }
 }

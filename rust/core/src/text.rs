@@ -1,13 +1,15 @@
-//! Readings of a decoded text: trimming, and values that may be JSON literals.
+//! Operations on decoded texts: trimming, truncating, and recognising JSON literals.
 
-/// Takes white space, control and invisible characters from both ends of a UTF-8 text (contract, section 2).
+use std::borrow::Cow;
+
+/// Removes white space, control and invisible characters from both ends of a UTF-8 text (contract, section 2).
 #[inline]
 #[must_use]
 pub fn trim(text: &[u8]) -> &[u8] {
     if ends_are_visible(text) { text } else { trim_blanks(text) }
 }
 
-/// A quick look that mostly tells that there is nothing to trim.
+/// A quick test, which usually shows that there is nothing to trim.
 #[inline]
 fn ends_are_visible(text: &[u8]) -> bool {
     const VISIBLE: std::ops::RangeInclusive<u8> = 0x21..=0x7E;
@@ -27,7 +29,8 @@ pub fn is_blank(c: char) -> bool {
     }
 }
 
-/// Source: Unicode 16.0, `DerivedCoreProperties.txt`, `Default_Ignorable_Code_Point`. A test holds it to a library's.
+/// Source: Unicode 16.0, `DerivedCoreProperties.txt`, `Default_Ignorable_Code_Point`. A test compares it with a
+/// library's.
 fn is_default_ignorable(c: char) -> bool {
     matches!(c,
         '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}'
@@ -36,14 +39,47 @@ fn is_default_ignorable(c: char) -> bool {
         | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
-/// Takes one pair of surrounding `"` away: AMP quotes the `CLIENT_ID` that it substitutes.
+/// The beginning of a text with at most so many bytes, cut between characters.
+#[inline]
+#[must_use]
+pub fn cut(text: &str, bytes: usize) -> &str {
+    if text.len() <= bytes {
+        return text;
+    }
+    let end = (0..=bytes).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or_default()]
+}
+
+/// The text of a header as UTF-8. Each wrong byte becomes U+FFFD (contract, section 2).
+#[must_use]
+pub fn of_header(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let mut text = String::with_capacity(bytes.len() + 2);
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+    }
+    Cow::Owned(text)
+}
+
+/// Removes one pair of surrounding `"`, because AMP quotes the `CLIENT_ID` that it inserts.
 #[must_use]
 pub fn unquote(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(text)
 }
 
-/// The first language of an Accept-Language header (RFC 9110, section 12.5.4), without its weight. `*` is none,
-/// and empty elements of a list do not count (section 5.6.1).
+/// Percent-encodes bytes: letters, digits and `-._~` stay, all others become `%` and two digits.
+#[must_use]
+pub fn percent_encoded(bytes: &[u8]) -> Vec<u8> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let encode = |&byte: &u8| if is_plain(byte) { vec![byte] } else { format!("%{byte:02X}").into_bytes() };
+    bytes.iter().flat_map(encode).collect()
+}
+
+/// The first language of an Accept-Language header (RFC 9110, section 12.5.4), without its weight. `*` is not a
+/// language, and empty elements do not count (section 5.6.1).
 #[must_use]
 pub fn first_language(header: &str) -> &str {
     let mut rest = header;
@@ -59,13 +95,14 @@ pub fn first_language(header: &str) -> &str {
     ""
 }
 
-/// Whether a UTF-8 text may stand in JSON as it is, without quotes, because every reader prints it back the same.
+/// Whether a UTF-8 text may be written in JSON without quotes, because every reader prints it back the same.
 ///
-/// `true` and `false`; integers that a double holds exactly (RFC 7493, section 2.2: up to 2^53 - 1); decimals whose
-/// shortest double has the very same digits. Decimals below 0.0001 stay text, since some printers turn to exponents.
+/// These are `true` and `false`, integers that a double holds exactly (RFC 7493, section 2.2: up to 2^53 - 1), and
+/// decimals whose shortest double has the same digits. Decimals below 0.0001 stay text, because some printers write
+/// exponents for them.
 #[must_use]
 pub fn is_literal(text: &[u8]) -> bool {
-    // A quick look first: few values are literals.
+    // A quick test first, because few values are literals.
     if !matches!(text.first(), Some(b'0'..=b'9' | b'-' | b't' | b'f')) {
         return false;
     }
@@ -89,7 +126,7 @@ pub fn is_literal(text: &[u8]) -> bool {
 #[cfg(test)]
 #[expect(clippy::unwrap_used)]
 mod tests {
-    use super::{first_language, is_blank, is_literal, trim, unquote};
+    use super::{cut, first_language, is_blank, is_literal, of_header, trim, unquote};
 
     #[test]
     fn blanks_are_those_of_a_unicode_library() {
@@ -134,6 +171,29 @@ mod tests {
             ("*, de", ""),
         ] {
             assert_eq!(first_language(header), expected, "{header}");
+        }
+    }
+
+    #[test]
+    fn headers_are_utf_8_but_for_each_wrong_byte() {
+        for (bytes, expected) in [
+            (&b"Mozilla/5.0"[..], "Mozilla/5.0"),
+            ("café".as_bytes(), "café"),
+            (b"caf\xe9", "caf\u{FFFD}"),
+            (b"\xff\xfe a", "\u{FFFD}\u{FFFD} a"),
+            (b"\xe2\x82", "\u{FFFD}\u{FFFD}"),
+            (b"", ""),
+        ] {
+            assert_eq!(of_header(bytes), expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn cuts_are_at_characters() {
+        for (text, bytes, expected) in
+            [("abc", 3, "abc"), ("abc", 2, "ab"), ("aé", 2, "a"), ("é", 1, ""), ("€uro", 4, "€u"), ("", 0, "")]
+        {
+            assert_eq!(cut(text, bytes), expected, "{text} {bytes}");
         }
     }
 

@@ -1,21 +1,21 @@
-//! Times as events have them: Unix milliseconds in, ISO 8601 out, and `UUIDv7`s of them.
+//! Times of events: Unix milliseconds in, ISO 8601 out, and their `UUIDv7`s.
 
 use jiff::Timestamp;
 use jiff::tz::Offset;
 use uuid::{NoContext, Uuid};
 
 /// Unix time in milliseconds, between 1970 and the end of 9999.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UnixMillis(Timestamp);
 
 impl UnixMillis {
-    /// None when `millis` is out of range.
+    /// The time of `millis`; None if it is out of range.
     #[must_use]
     pub fn new(millis: i64) -> Option<Self> {
         Timestamp::from_millisecond(millis).ok().filter(|_| millis >= 0).map(Self)
     }
 
-    /// The gateway's clock.
+    /// The current time of the gateway's clock.
     #[must_use]
     pub fn now() -> Self {
         Self(Timestamp::now())
@@ -27,8 +27,8 @@ impl UnixMillis {
         self.0.as_millisecond()
     }
 
-    /// ISO 8601 in UTC with milliseconds. The digits are ours, since formatting that knows every format costs as much
-    /// as all the rest of an event's head.
+    /// ISO 8601 in UTC with milliseconds. It is formatted here, because a general formatter costs as much as the rest
+    /// of an event's head.
     #[must_use]
     pub fn iso(self) -> [u8; 24] {
         let time = Offset::UTC.to_datetime(self.0);
@@ -56,10 +56,10 @@ impl UnixMillis {
         Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, millis / 1000, nanos))
     }
 
-    /// The time that a `ts` names, if it is plausible: from the year 2000 to 23 hours after receipt (contract, section 4).
+    /// The time of a `ts`, if it is plausible: from the year 2000 to 23 hours after receipt (contract, section 4).
     #[must_use]
     pub fn of_ts(ts: &[u8], received_at: Self) -> Option<Self> {
-        // Beyond all plausible times, and ten times as much still fits.
+        // Later than all plausible times, and ten times as much still fits.
         const TOO_LATE: i64 = i64::MAX / 100;
         let digit = |number: i64, byte: &u8| {
             let digit = byte.wrapping_sub(b'0');
@@ -68,7 +68,7 @@ impl UnixMillis {
         Self::plausible(ts.iter().try_fold(0, digit)?, received_at)
     }
 
-    /// The time that an ISO 8601 text with an offset from UTC names (RFC 3339), if it is plausible as a `ts`.
+    /// The time of an ISO 8601 text with an offset from UTC (RFC 3339), if it is plausible as a `ts`.
     #[must_use]
     pub fn of_iso(text: &[u8], received_at: Self) -> Option<Self> {
         let time: Timestamp = str::from_utf8(text).ok()?.parse().ok()?;

@@ -13,9 +13,16 @@ fn ip(text: &str) -> IpAddr {
 fn client(trusted: &str, peer: &str, x_forwarded_for: &[&str], forwarded: &[&str]) -> String {
     let peer = (peer != "unix").then(|| ip(peer));
     let proxies = TrustedProxies::parse(trusted).unwrap();
-    let client = proxies.client_ip(peer, x_forwarded_for.iter().copied(), forwarded.iter().copied());
+    let readable = |lines: &[&str]| -> Vec<Option<String>> {
+        lines.iter().map(|line| (*line != UNREADABLE).then(|| (*line).to_owned())).collect()
+    };
+    let (listed, nodes) = (readable(x_forwarded_for), readable(forwarded));
+    let client = proxies.client_ip(peer, listed.iter().map(Option::as_deref), nodes.iter().map(Option::as_deref));
     client.map_or_else(|| "none".to_owned(), |client| client.to_string())
 }
+
+/// A line that the server does not hand over.
+const UNREADABLE: &str = "\u{FFFD}";
 
 const LAN: &str = "10.0.0.0/8, 2001:db8:ffff::/48";
 
@@ -45,8 +52,15 @@ fn x_forwarded_for() {
         ("rubbish behind a trusted hop", LAN, "10.0.0.1", &["192.0.2.1, unknown, 10.0.0.2"], "10.0.0.2"),
         ("rubbish that is not reached", LAN, "10.0.0.1", &["<script>, 192.0.2.1"], "192.0.2.1"),
         ("an empty header", LAN, "10.0.0.1", &[""], "10.0.0.1"),
-        ("an empty element", LAN, "10.0.0.1", &["192.0.2.1, , 10.0.0.2"], "10.0.0.2"),
-        ("an empty line at the end", LAN, "10.0.0.1", &["192.0.2.1", ""], "10.0.0.1"),
+        ("an empty element", LAN, "10.0.0.1", &["192.0.2.1, , 10.0.0.2"], "192.0.2.1"),
+        ("a comma at the end", LAN, "10.0.0.1", &["192.0.2.1,"], "192.0.2.1"),
+        ("an empty line at the end", LAN, "10.0.0.1", &["192.0.2.1", " \t"], "192.0.2.1"),
+        ("0.0.0.0, which nobody has", LAN, "10.0.0.1", &["0.0.0.0"], "10.0.0.1"),
+        (":: behind a proxy", LAN, "10.0.0.1", &["192.0.2.1, [::]:80, 10.0.0.2"], "10.0.0.2"),
+        ("an unreadable line", LAN, "10.0.0.1", &[UNREADABLE], "10.0.0.1"),
+        ("one that the proxy wrote behind it", LAN, "10.0.0.1", &[UNREADABLE, "192.0.2.1"], "192.0.2.1"),
+        ("one behind what would be believed", LAN, "10.0.0.1", &["6.6.6.6", UNREADABLE], "10.0.0.1"),
+        ("one between", LAN, "10.0.0.1", &["6.6.6.6", UNREADABLE, "10.0.0.2"], "10.0.0.2"),
         ("a zone", LAN, "10.0.0.1", &["fe80::1%eth0"], "10.0.0.1"),
         ("a numbered zone in brackets", LAN, "10.0.0.1", &["[fe80::1%3]:80"], "10.0.0.1"),
         ("a port out of range", LAN, "10.0.0.1", &["192.0.2.1:65536"], "10.0.0.1"),
@@ -98,7 +112,12 @@ fn forwarded() {
         ("a quote that is reached", &["for=1.1.1.1, for=\"2.2.2.2, for=10.0.0.2"], "10.0.0.2"),
         ("a quote that only ends", &["for=1.1.1.1;host=\", for=10.0.0.2"], "10.0.0.2"),
         ("quotes within", &["for=192.0.\"2.1\""], "10.0.0.1"),
-        ("an empty element", &["for=192.0.2.1,"], "10.0.0.1"),
+        ("an empty element", &["for=192.0.2.1, ,"], "192.0.2.1"),
+        ("nothing in quotes", &["for=\"\""], "10.0.0.1"),
+        ("0.0.0.0", &["for=0.0.0.0"], "10.0.0.1"),
+        ("unreadable", &[UNREADABLE], "10.0.0.1"),
+        ("unreadable before", &[UNREADABLE, "for=192.0.2.1"], "192.0.2.1"),
+        ("unreadable behind", &["for=6.6.6.6", UNREADABLE], "10.0.0.1"),
         ("empty pairs", &[";for=192.0.2.1;;"], "192.0.2.1"),
     ] {
         assert_eq!(client(LAN, "10.0.0.1", &[], lines), expected, "{name}");
@@ -114,7 +133,9 @@ fn both_headers() {
         ("a spoofed X-Forwarded-For", "10.0.0.1", "1.1.1.1", "for=192.0.2.1", "10.0.0.1"),
         ("rubbish in one", "10.0.0.1", "192.0.2.1", "for=unknown", "10.0.0.1"),
         ("a different way to the same", "10.0.0.1", "192.0.2.1, 10.0.0.2", "for=192.0.2.1", "192.0.2.1"),
-        ("an empty one", "10.0.0.1", "192.0.2.1", "", "10.0.0.1"),
+        ("an empty one", "10.0.0.1", "192.0.2.1", "", "192.0.2.1"),
+        ("an unreadable X-Forwarded-For", "10.0.0.1", UNREADABLE, "for=6.6.6.6", "10.0.0.1"),
+        ("an unreadable Forwarded", "10.0.0.1", "192.0.2.1", UNREADABLE, "10.0.0.1"),
         ("an untrusted peer", "192.0.2.9", "1.1.1.1", "for=1.1.1.1", "192.0.2.9"),
         ("a Unix domain socket", "unix", "192.0.2.1", "for=1.1.1.1", "none"),
     ] {
@@ -135,7 +156,7 @@ fn lists() {
         ("proxy.example", Err("\"proxy.example\" is neither an address nor a network such as 10.0.0.0/8")),
         ("fe80::1%eth0", Err("\"fe80::1%eth0\" is neither an address nor a network such as 10.0.0.0/8")),
         ("::1,", Err("\"\" is neither an address nor a network such as 10.0.0.0/8")),
-        ("10.1.2.3/8", Err("\"10.1.2.3/8\" has bits set behind its prefix")),
+        ("10.1.2.3/8", Err("\"10.1.2.3/8\" has bits set after its prefix")),
     ] {
         let parsed = TrustedProxies::parse(list).map(|_| ()).map_err(|err| err.to_string());
         assert_eq!(parsed, expected.map_err(str::to_owned), "{list}");
@@ -161,6 +182,9 @@ fn policies() {
         ("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "ffff:ffff:ffff::"),
         ("::1", "::"),
         ("::ffff:192.0.2.1", "192.0.2.0"),
+        ("2002:c000:02ff:1::1", "2002:c000:200::"),
+        ("2001:0:4136:e378:8000:63bf:3fff:fdd2", "2001:0:4136::"),
+        ("64:ff9b::192.0.2.255", "64:ff9b::"),
     ] {
         assert_eq!(IpPolicy::Full.apply(ip(address)), Some(ip(address).to_canonical()), "{address}");
         assert_eq!(IpPolicy::Truncated.apply(ip(address)), Some(ip(truncated)), "{address}");
@@ -169,7 +193,7 @@ fn policies() {
     assert_eq!(IpPolicy::default(), IpPolicy::Full);
 }
 
-/// An element as a header has it, and the address that it means.
+/// An element in a header's form, and its address.
 fn element() -> impl Strategy<Value = (String, Option<IpAddr>)> {
     let address = prop_oneof![
         any::<[u8; 4]>().prop_map(IpAddr::from),
@@ -177,7 +201,7 @@ fn element() -> impl Strategy<Value = (String, Option<IpAddr>)> {
         any::<[u8; 16]>().prop_map(IpAddr::from),
         any::<u16>().prop_map(|n| IpAddr::from([0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, n])),
     ];
-    let rubbish = prop_oneof![Just(""), Just("unknown"), Just("_x"), Just("1.2.3"), Just("[::1"), Just("fe80::1%1")];
+    let rubbish = prop_oneof![Just("-"), Just("unknown"), Just("_x"), Just("1.2.3"), Just("[::1"), Just("fe80::1%1")];
     prop_oneof![
         9 => (address, proptest::option::of(any::<u16>())).prop_map(|(address, port)| {
             let text = match (address, port) {
@@ -198,7 +222,7 @@ fn trusted(address: IpAddr) -> bool {
     }
 }
 
-/// The walk as the documentation has it, over elements whose meaning is known.
+/// The walk of the documentation, over elements with known addresses.
 fn walk(elements: &[Option<IpAddr>]) -> IpAddr {
     let mut last = ip("10.0.0.1");
     for element in elements.iter().rev() {
@@ -230,8 +254,7 @@ proptest! {
         prop_assert_eq!(client(LAN, "10.0.0.1", &listed, &nodes), &*expected);
     }
 
-    /// Whatever the client sends, in front and in either header, the address that its proxy saw is the answer or the
-    /// proxy is.
+    /// For any headers of the client, the answer is the address that its proxy saw, or the proxy's.
     #[test]
     fn nothing_can_be_spoofed(sent in "[0-9a-z.,:;=\"\\\\ \\[\\]]{0,40}", other in "(for=)?[0-9.]{0,12}") {
         let seen = "192.0.2.1";

@@ -1,4 +1,4 @@
-//! Group commit, from requests to what is in the journals, counted, and told.
+//! Group commit, from requests to journals, counters, and answers.
 #![expect(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -19,7 +19,7 @@ struct Gateway {
     counters: Arc<Counters>,
 }
 
-/// Whose journals of events and of rejections have so many bytes.
+/// A gateway whose journals of events and of rejections have budgets of so many bytes.
 fn gateway(root: &Path, event_bytes: u64, rejection_bytes: u64) -> Gateway {
     let journal = |name, bytes| Arc::new(Journal::new(&root.join(name), 1 << 20, bytes, WhenFull::Refuse).unwrap());
     let journals = [journal("events", event_bytes), journal("rejections", rejection_bytes)];
@@ -36,7 +36,7 @@ impl Gateway {
         self.collector.collect(kind, query.as_bytes(), &request, who).unwrap()
     }
 
-    /// How many lines there are of events, and of rejections.
+    /// The numbers of lines of events and of rejections.
     fn lines(&self) -> [usize; 2] {
         self.journals
             .each_ref()

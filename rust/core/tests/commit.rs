@@ -1,4 +1,4 @@
-//! Group commit: who waits for which flush, and what they are told.
+//! Group commit: the flush of each waiting request, and its outcome.
 #![expect(clippy::unwrap_used)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use std::{io, mem};
 
 use pixelcore::journal::{Committer, Error};
 
-/// Those who wait.
+/// The waiting requests.
 #[derive(Clone, Default)]
 struct Waiting(Arc<Mutex<Vec<&'static str>>>);
 
@@ -22,14 +22,14 @@ impl Waiting {
         Committer::start(move || mem::take(&mut *waiting.0.lock().unwrap()), flush).unwrap()
     }
 
-    /// Whoever joins asks.
+    /// Joins the group, and asks for a flush.
     fn join(&self, committer: &Committer<Names>, who: &'static str) {
         self.0.lock().unwrap().push(who);
         committer.ask();
     }
 }
 
-/// A committer whose flushes say when they begin, and end as they are told.
+/// A committer whose flushes report their beginning, and end on command.
 fn steered(waiting: &Waiting) -> (Committer<Names>, Receiver<()>, Sender<Result<(), Error>>) {
     let (began, beginnings) = channel();
     let (endings, end) = channel();
@@ -40,7 +40,7 @@ fn steered(waiting: &Waiting) -> (Committer<Names>, Receiver<()>, Sender<Result<
     (waiting.committer(flush), beginnings, endings)
 }
 
-/// Who waited for so many flushes, and whether they failed.
+/// The waiting requests of so many flushes, and whether the flushes failed.
 fn taken(committer: &Committer<Names>, count: usize) -> Vec<(Names, bool)> {
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut flushes = Vec::new();
@@ -112,4 +112,23 @@ fn nobody_is_forgotten() {
         assert_eq!(taken(&committer, 1), [(vec!["a"], false)]);
     }
     assert_eq!(flushes.load(Ordering::SeqCst), 100);
+}
+
+#[test]
+fn flushes_begin_apart_however_many_ask() {
+    let waiting = Waiting::default();
+    let flushes = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&flushes);
+    let committer = waiting.committer(move |_| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    });
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(30) {
+        waiting.join(&committer, "a");
+        committer.take();
+    }
+    let most = began.elapsed().as_micros() / 500 + 2;
+    let count = flushes.load(Ordering::SeqCst);
+    assert!(count > 0 && u128::from(count) <= most, "{count} flushes, at most {most}");
 }

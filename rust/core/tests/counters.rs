@@ -1,4 +1,4 @@
-//! Counters: which slot a request bumps, and what the file says of it.
+//! Counters: the slots that a request increases, and their contents in the file.
 
 #![allow(clippy::unwrap_used, reason = "a test fails so")]
 
@@ -7,12 +7,33 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use pixelcore::consent::Mode;
 use pixelcore::counters::{Counters, Outcome};
-use pixelcore::event::Repairs;
+use pixelcore::notice::{Doubt, Id, Notices, QuotedPrintable};
+use pixelcore::protect::Protection;
 use pixelcore::reason::Reason;
 
-const PLAIN: Repairs = Repairs { ts: false };
-const REPAIRED: Repairs = Repairs { ts: true };
+const PLAIN: Notices = Notices {
+    ts: false,
+    repaired: 0,
+    doubtful: 0,
+    ignored: 0,
+    quoted_printable: None,
+    protection: Protection::None,
+    mode: Mode::Individual,
+    fault: None,
+};
+const REPAIRED: Notices = Notices { ts: true, repaired: 1 << Id::Group as u8, ..PLAIN };
+const NOTICED: Notices = Notices {
+    ignored: 3,
+    doubtful: 1 << Doubt::MergeTag as u16,
+    quoted_printable: Some(QuotedPrintable::Kept),
+    ..PLAIN
+};
+
+const fn protected(protection: Protection) -> Outcome {
+    Outcome::Accepted(Notices { protection, ..PLAIN }, 0)
+}
 
 /// name, type and outcome of a request, the slots that are not zero then
 type Row = (&'static str, &'static str, Outcome, &'static [(&'static str, u64)]);
@@ -23,8 +44,23 @@ const ROWS: &[Row] = &[
         "repaired",
         "group",
         Outcome::Accepted(REPAIRED, 9),
-        &[("requests group accepted", 1), ("repairs ts", 1), ("appended_bytes events", 9)],
+        &[("requests group accepted", 1), ("repairs ts", 1), ("repairs groupId", 1), ("appended_bytes events", 9)],
     ),
+    (
+        "noticed",
+        "page",
+        Outcome::Accepted(NOTICED, 9),
+        &[
+            ("requests page accepted", 1),
+            ("doubtful_values userId merge_tag", 1),
+            ("ignored_parameters", 3),
+            ("quoted_printable kept", 1),
+            ("appended_bytes events", 9),
+        ],
+    ),
+    ("unsigned", "page", protected(Protection::Unsigned), &[("requests page accepted", 1), ("protected unsigned", 1)]),
+    ("signed", "page", protected(Protection::Signed), &[("requests page accepted", 1), ("protected signed", 1)]),
+    ("sealed", "page", protected(Protection::Sealed), &[("requests page accepted", 1), ("protected sealed", 1)]),
     (
         "rejected",
         "page",
@@ -76,7 +112,7 @@ fn outcomes_are_the_sums_over_the_types() {
     counters.count("page", Outcome::Rejected(Reason::TooDeep, 1));
     assert_eq!(
         counters.outcomes(),
-        [("accepted", 2), ("lost", 1), ("unknown_type", 1), ("missing_key", 1), ("too_deep", 2)]
+        [("accepted", 6), ("lost", 1), ("unknown_type", 1), ("missing_key", 1), ("too_deep", 2)]
     );
 }
 
@@ -86,6 +122,18 @@ fn more_slots_are_added_to_by_name() {
     assert!(counters.add("batches", 2) && counters.add("batches", 3));
     assert!(!counters.add("no such", 1));
     assert_eq!(counters.iter().last(), Some(("batches", 5)));
+}
+
+#[test]
+fn a_gauge_is_set_by_name() {
+    let counters = Counters::in_memory(&["one".to_owned(), "two".to_owned()]);
+    let others: u64 = counters.iter().map(|(_, count)| count).sum();
+    assert_eq!(others, 0);
+    for (name, value, is_there) in [("two", 7, true), ("two", 3, true), ("one", 9, true), ("three", 1, false)] {
+        assert_eq!(counters.set(name, value), is_there, "{name}");
+    }
+    let found: Vec<_> = counters.iter().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(found, [("one", 9), ("two", 3)]);
 }
 
 #[test]
@@ -99,7 +147,7 @@ fn names_are_distinct_and_can_be_split() {
 #[test]
 fn a_file_is_names_then_aligned_words_and_locked_before_it_has_its_name() {
     let directory = tempfile::tempdir().unwrap();
-    // Names of all lengths, since the header is padded.
+    // Names of all lengths, because the header is padded.
     for length in 1..=8 {
         let path = directory.path().join(format!("{length}.counters"));
         let place = Cell::new((0, 0));

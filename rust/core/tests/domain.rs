@@ -1,4 +1,4 @@
-//! Which pages may use a key: a table, and the URL standard's own parser as an oracle.
+//! The pages that may use a key: a table, and a parser of the URL standard as an oracle.
 #![expect(clippy::unwrap_used)]
 
 use pixelcore::keys::domain;
@@ -58,8 +58,8 @@ fn pages() {
         ("about:blank", None, Some("about:blank"), false),
         ("two origins", Some("https://example.com https://evil.test"), None, false),
     ] {
-        assert_eq!(domain::allows(&list, origin, referer), expected, "{name}");
-        assert!(domain::allows(&[], origin, referer), "{name}");
+        assert_eq!(domain::allows(&list, false, origin, referer), expected, "{name}");
+        assert!(domain::allows(&[], false, origin, referer), "{name}");
     }
 }
 
@@ -85,26 +85,45 @@ fn url() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(5000))]
 
-    /// Whatever text it is, the standard's parser sees the same host in what passes.
+    /// For any text that is allowed, the standard's parser finds the same host.
     #[test]
     fn nothing_passes_that_a_browser_reads_otherwise(text in url()) {
         let list = [domain::parse("example.com").unwrap()];
-        if !text.is_empty() && domain::allows(&list, Some(&text), None) {
+        if !text.is_empty() && domain::allows(&list, false, Some(&text), None) {
             let url = Url::parse(&text).unwrap();
             let credentials = !url.username().is_empty() || url.password().is_some();
  prop_assert!(covered(&url, "example.com") && !credentials, "{url}");
         }
     }
 
-    /// What a browser sends is read as it is meant.
+    /// A browser's headers are read correctly.
     #[test]
     fn what_a_browser_sends_is_read(text in url()) {
         let Ok(mut url) = Url::parse(&text) else { return Ok(()) };
         prop_assume!(url.has_host() && url.set_username("").is_ok() && url.set_password(None).is_ok());
         let list = [domain::parse("example.com").unwrap()];
         let expected = covered(&url, "example.com");
-        prop_assert_eq!(domain::allows(&list, None, Some(url.as_str())), expected, "{}", url);
+        prop_assert_eq!(domain::allows(&list, false, None, Some(url.as_str())), expected, "{}", url);
         let origin = url.origin().ascii_serialization();
-        prop_assert_eq!(domain::allows(&list, Some(&origin), None), expected || origin == "null", "{}", origin);
+        prop_assert_eq!(domain::allows(&list, false, Some(&origin), None), expected || origin == "null", "{}", origin);
     }
+}
+
+#[test]
+fn a_page_may_be_required() {
+    let list = [domain::parse("shop.example").unwrap()];
+    for (origin, referer, is_page) in [
+        (None, None, false),
+        (Some("null"), None, false),
+        (Some(""), Some(""), false),
+        (Some("https://shop.example"), None, true),
+        (Some("null"), Some("https://shop.example/a"), true),
+        (None, Some("https://www.shop.example/"), true),
+    ] {
+        for list in [&list[..], &[]] {
+            assert_eq!(domain::allows(list, true, origin, referer), is_page, "{origin:?} {referer:?}");
+            assert!(domain::allows(list, false, origin, referer), "{origin:?} {referer:?}");
+        }
+    }
+    assert!(!domain::allows(&list, true, Some("https://evil.example"), None));
 }

@@ -5,7 +5,7 @@ use pixelcore::json;
 use pixelcore::query::form::{self, Raw};
 use proptest::prelude::*;
 
-/// A name, a query, and the pairs that it is.
+/// A name, a query, and its pairs.
 type Case = (&'static str, &'static [u8], &'static [(&'static str, &'static str)]);
 
 fn text(raw: Raw<'_>) -> String {
@@ -36,7 +36,27 @@ fn splits_before_decoding() {
     }
 }
 
-/// Bytes that matter to a form decoder, more often than chance would have them.
+/// Bytes that matter to a form decoder, more often than by chance.
+/// Several blocks have something to decode at the same place.
+#[test]
+fn what_needs_decoding_is_found_in_every_block() {
+    for before in (0..70).step_by(3) {
+        for between in [0, 1, 62, 63, 64, 126, 127, 128, 191] {
+            for (sent, meant) in [("+", " "), ("%41", "A"), ("\"", "\"")] {
+                let text = |odd: &str| format!("{}{odd}{}{odd}", "b".repeat(before), "c".repeat(between));
+                for behind in ["", "&x=y", "d&x=y"] {
+                    let rest = if behind.starts_with('d') { "d" } else { "" };
+                    let query = format!("a={}{behind}", text(sent));
+                    let expected = ("a".to_owned(), text(meant) + rest);
+                    assert_eq!(decoded(query.as_bytes())[0], expected, "{query}");
+                    let (_, value) = form::pairs(query.as_bytes()).next().unwrap();
+                    assert!(!value.plain, "{query}");
+                }
+            }
+        }
+    }
+}
+
 fn query() -> impl Strategy<Value = Vec<u8>> {
     let token = prop_oneof![
         Just(b"&".to_vec()),

@@ -1,4 +1,4 @@
-//! The journal against a list of lines: rotation, tails, and cuts at every byte (contract, section 6).
+//! The journal compared with a list of lines: rotation, tails, and cuts at every byte (contract, section 6).
 #![expect(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ fn read(reader: &mut Reader) -> Vec<Vec<u8>> {
         if batch.iter().len() == 0 {
             return lines;
         }
-        lines.extend(batch.iter().map(|(line, _)| line.to_vec()));
+        lines.extend(batch.iter().map(|message| message.line.to_vec()));
     }
 }
 
@@ -56,7 +56,7 @@ fn keys_are_user_id_then_anonymous_id() {
         journal.append(line.as_bytes()).unwrap();
     }
     let batch = Reader::new(journal.directory(), 0).read(10, 1 << 20).unwrap();
-    let keys: Vec<_> = batch.iter().map(|(_, key)| key).collect();
+    let keys: Vec<_> = batch.iter().map(|message| message.key).collect();
     assert_eq!(keys, cases.map(|(_, key)| key));
 }
 
@@ -117,7 +117,7 @@ proptest! {
         let mut reader = Reader::new(journal.directory(), 0);
         prop_assert_eq!(read(&mut reader), (0..count).map(line).collect::<Vec<_>>());
         prop_assert_eq!(reader.offset(), journal.end());
-        // Any line's offset is a place to go on from, and segments before it may go.
+        // Reading can start at any line's offset, and segments before it may be deleted.
         let from = from.min(count);
         let offset = (0..from).map(|i| line(i).len() as u64 + 1).sum();
         reader.delete_before(offset, Duration::ZERO).unwrap();
@@ -126,7 +126,7 @@ proptest! {
         prop_assert_eq!((later.torn(), later.corrupt(), later.missing()), (0, 0, 0));
     }
 
-    /// Lines that are appended together are in the segments that they would be in one by one, if they fit.
+    /// Lines that are appended together are in the same segments as when they are appended one by one, if they fit.
     #[test]
     fn lines_together_are_lines(groups in proptest::collection::vec(0..20_usize, 0..8), segment_bytes in 1..400_u64) {
         let (together, one_by_one) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -161,11 +161,11 @@ fn a_reader_copes_with_a_writer_that_drops_the_oldest() {
         loop {
             let over = writer.is_finished();
             let batch = reader.read(50, 1 << 20).unwrap();
-            for (line, _) in batch.iter() {
+            for line in batch.iter().map(|message| message.line) {
                 bytes += line.len() as u64 + 1;
                 numbers.push(serde_json::from_slice::<serde_json::Value>(line).unwrap()["i"].as_u64().unwrap());
             }
-            // As a forwarder does, whose deletions and the writer's may meet.
+            // Like a forwarder, whose deletions may coincide with the writer's.
             reader.delete_before(reader.offset(), Duration::ZERO).unwrap();
             if over && batch.iter().len() == 0 {
                 break;
@@ -177,7 +177,7 @@ fn a_reader_copes_with_a_writer_that_drops_the_oldest() {
     assert_eq!((bytes + reader.missing(), reader.offset()), (journal.end(), journal.end()));
     assert_eq!((reader.torn(), reader.corrupt()), (0, 0));
 
-    // One who comes late finds what is left, one who comes after all was dropped finds nothing.
+    // A late reader finds the remaining lines. A reader after all lines were dropped finds nothing.
     let mut late = Reader::new(journal.directory(), 0);
     late.delete_before(journal.end(), Duration::ZERO).unwrap();
     assert!(!read(&mut late).is_empty() && late.missing() > 0);
@@ -193,8 +193,8 @@ fn offsets_are_where_lines_begin() {
     let mut reader = Reader::new(journal.directory(), 0);
     let batch = reader.read(usize::MAX, usize::MAX).unwrap();
     assert_eq!(batch.offsets().len(), 100);
-    for ((line, _), offset) in batch.iter().zip(batch.offsets()) {
+    for (line, offset) in batch.iter().map(|message| message.line).zip(batch.offsets()) {
         let mut from_here = Reader::new(journal.directory(), offset);
-        assert_eq!(from_here.read(1, 1 << 20).unwrap().iter().next().unwrap().0, line);
+        assert_eq!(from_here.read(1, 1 << 20).unwrap().iter().next().unwrap().line, line);
     }
 }

@@ -4,7 +4,10 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use pixelcore::consent::ceilings::Person;
+use pixelcore::consent::{Lookup, Mode, Terms};
 use pixelcore::keys::domain;
+use pixelcore::keys::rate::Buckets;
 use pixelcore::keys::{Keys, mask};
 use pixelcore::reason::Reason;
 use pixelcore::reason::Reason::{DisabledKey, DomainNotAllowed, RateLimited, UnknownKey};
@@ -31,9 +34,20 @@ domain_allowlist = ["example.com"]
 rate_limit_rps = 0.5
 "#;
 
+/// The outcome of a request without a claim.
+fn judge<'k>(
+    keys: &'k Keys,
+    wk: &str,
+    origin: Option<&str>,
+    referer: Option<&str>,
+    now: Duration,
+) -> Result<&'k str, Reason> {
+    keys.admit(wk, origin, referer)?.take(now)
+}
+
 const START: Duration = Duration::from_secs(100);
 
-/// The error of one pipeline, whose lines begin with the second.
+/// The error of one pipeline, whose lines begin at line 2.
 fn error(lines: &str) -> String {
     Keys::parse(&format!("[[pipeline]]\n{lines}")).err().map_or_else(String::new, |err| err.to_string())
 }
@@ -43,7 +57,7 @@ fn errors_name_the_line_and_no_key() {
     let right = "id = 'pip_a'\nkey = 'dk_live_secret123'\n";
     let id = "is not pip_ and 1 to 60 of A-Z a-z 0-9 _ -";
     let key = "is not dk_live_ or dk_test_ and 1 to 56 of A-Z a-z 0-9 _ -";
-    let domain = "is not like \"example.com\", which stands for its subdomains too";
+    let domain = "is not like \"example.com\", which includes its subdomains";
     for (lines, expected) in [
         ("key = 'dk_live_a'", "line 1: missing field `id`".to_owned()),
         ("id = 'pip_a'", "line 1: missing field `key`".to_owned()),
@@ -57,12 +71,21 @@ fn errors_name_the_line_and_no_key() {
             "line 3: write_key \"of…\" is not 1 to 64 of A-Z a-z 0-9 _ -".to_owned(),
         ),
         (
+            &format!("{right}topic = 'two words'"),
+            "line 4: topic \"two words\" is not 1 to 249 of A-Z a-z 0-9 . _ -".to_owned(),
+        ),
+        (&format!("{right}topic = '..'"), "line 4: topic \"..\" is not 1 to 249 of A-Z a-z 0-9 . _ -".to_owned()),
+        (
+            &format!("{right}topic = 'one'\n[[pipeline]]\nid = 'pip_a'\nkey = 'dk_live_b'\ntopic = 'two'"),
+            "line 8: topic \"two\" of pip_a differs from \"one\" above".to_owned(),
+        ),
+        (
             &format!("{right}write_key = 'another'"),
-            "line 4: key and write_key are two keys, each of which needs a [[pipeline]]".to_owned(),
+            "line 4: key and write_key are two keys: give each its own [[pipeline]]".to_owned(),
         ),
         (
             &format!("{right}[[pipeline]]\nid = 'pip_b'\nwrite_key = 'dk_live_secret123'"),
-            "line 6: key dk_live_se… is that of line 3 again".to_owned(),
+            "line 6: key dk_live_se… repeats the key of line 3".to_owned(),
         ),
         ("id = 'pip_'\nkey = 'dk_live_a'", format!("line 2: id \"pip_\" {id}")),
         ("id = 'pip_é'\nkey = 'dk_live_a'", format!("line 2: id \"pip_é\" {id}")),
@@ -88,7 +111,7 @@ fn errors_name_the_line_and_no_key() {
         (&format!("{right}domain_allowlist = ['.']"), format!("line 4: domain \".\" {domain}")),
         (
             &format!("{right}[[pipeline]]\nid = 'pip_b'\n\nkey = 'dk_live_secret123'"),
-            "line 7: key dk_live_se… is that of line 3 again".to_owned(),
+            "line 7: key dk_live_se… repeats the key of line 3".to_owned(),
         ),
         (&format!("{right}key = 'dk_live_other'"), "line 4: duplicate key".to_owned()),
         (
@@ -120,12 +143,12 @@ fn errors_name_the_line_and_no_key() {
 fn longest_names_are_read() {
     let (id, key) = (format!("pip_{}", "a".repeat(60)), format!("dk_live_{}", "-".repeat(56)));
     let keys = Keys::parse(&format!("[[pipeline]]\nid = '{id}'\nkey = '{key}'")).unwrap();
-    assert_eq!(keys.judge(&key, None, None, START), Ok(&*id));
+    assert_eq!(judge(&keys, &key, None, None, START), Ok(&*id));
     assert!(error(&format!("id = '{id}a'\nkey = '{key}'")).starts_with("line 2"));
     assert!(error(&format!("id = '{id}'\nkey = '{key}-'")).starts_with("line 3"));
     let others = "-".repeat(64);
     let keys = Keys::parse(&format!("[[pipeline]]\nid = '{id}'\nwrite_key = '{others}'")).unwrap();
-    assert_eq!(keys.judge(&others, None, None, START), Ok(&*id));
+    assert_eq!(judge(&keys, &others, None, None, START), Ok(&*id));
     assert!(error(&format!("id = '{id}'\nwrite_key = '{others}-'")).starts_with("line 3"));
 }
 
@@ -160,71 +183,69 @@ fn judgements() {
         ("disabled, whatever the domain", old, evil, None, Err(DisabledKey)),
     ] {
         let keys = Keys::parse(FILE).unwrap();
-        assert_eq!(keys.judge(wk, origin, referer, START), expected, "{name}");
+        assert_eq!(judge(&keys, wk, origin, referer, START), expected, "{name}");
     }
 }
 
 #[test]
 fn only_what_passes_costs_tokens() {
     let keys = Keys::parse(FILE).unwrap();
-    let judge = |wk, origin| keys.judge(wk, origin, None, START);
+    let ask = |wk, origin| judge(&keys, wk, origin, None, START);
     for _ in 0..10 {
-        assert_eq!(judge("dk_live_shop_1", Some("https://evil.test")), Err(DomainNotAllowed));
-        assert_eq!(judge("dk_test_old", None), Err(DisabledKey));
+        assert_eq!(ask("dk_live_shop_1", Some("https://evil.test")), Err(DomainNotAllowed));
+        assert_eq!(ask("dk_test_old", None), Err(DisabledKey));
     }
-    assert_eq!(keys.demand().count(), 0, "no tokens were asked for");
-    let judged: Vec<_> = (0..4).map(|_| judge("dk_live_shop_1", None)).collect();
+    let judged: Vec<_> = (0..4).map(|_| ask("dk_live_shop_1", None)).collect();
     assert_eq!(judged, [Ok("pip_shop"), Ok("pip_shop"), Err(RateLimited), Err(RateLimited)]);
-    assert_eq!(judge("dk_live_shop_1", Some("https://evil.test")), Err(DomainNotAllowed), "before the rate");
-    assert_eq!(judge("dk_live_shop_2", None), Ok("pip_shop"), "a bucket for each key");
-    assert_eq!(keys.demand().collect::<Vec<_>>(), [("dk_live_shop_1", 4), ("dk_live_shop_2", 1)]);
-    assert_eq!(keys.demand().count(), 0, "since the last look");
-    assert_eq!(keys.judge("dk_live_shop_1", None, None, START + Duration::from_millis(500)), Ok("pip_shop"));
+    assert_eq!(ask("dk_live_shop_1", Some("https://evil.test")), Err(DomainNotAllowed), "before the rate");
+    assert_eq!(ask("dk_live_shop_2", None), Ok("pip_shop"), "a bucket for each key");
+    assert_eq!(judge(&keys, "dk_live_shop_1", None, None, START + Duration::from_millis(500)), Ok("pip_shop"));
 }
 
-/// How many of ten requests at once pass.
+/// The number of admitted requests of ten at once.
 fn passing(keys: &Keys, wk: &str, now: Duration) -> usize {
-    (0..10).filter(|_| keys.judge(wk, None, None, now).is_ok()).count()
+    (0..10).filter(|_| judge(keys, wk, None, None, now).is_ok()).count()
 }
 
 #[test]
 fn buckets_survive_a_new_file() {
     let key = "dk_live_shop_1";
     let second = START + Duration::from_secs(1);
-    let old = Keys::parse(FILE).unwrap();
-    old.set_share(key, 0.5, START);
-    assert_eq!(passing(&old, key, START), 1);
-    let file = FILE.replace("rate_limit_rps = 2", "rate_limit_rps = 8").replace("dk_live_shop_2", "dk_live_new");
-    let mut new = Keys::parse(&file).unwrap();
-    new.adopt(&old, START);
-    assert_eq!(new.demand().collect::<Vec<_>>(), [(key, 10)], "the demand is not forgotten");
+    let buckets = Buckets::in_memory(16);
+    let with_buckets = |file: &str| {
+        let mut keys = Keys::parse(file).unwrap();
+        assert!(keys.use_buckets(buckets.clone()));
+        keys
+    };
+    let old = with_buckets(FILE);
+    assert_eq!(passing(&old, key, START), 2);
+    let new = with_buckets(
+        &FILE.replace("rate_limit_rps = 2", "rate_limit_rps = 8").replace("dk_live_shop_2", "dk_live_new"),
+    );
     assert_eq!(passing(&new, key, START), 0, "no token for a new file");
-    assert_eq!((new.limit(key), new.limit("dk_live_new"), new.limit("?")), (Some(8.0), Some(1000.0), None));
-    assert_eq!(passing(&new, key, second), 4, "the share stays, the limit is the new one");
+    assert_eq!(passing(&new, key, second), 8, "the limit is the new one");
     assert_eq!(passing(&old, key, second), 0, "one bucket for both");
     assert_eq!(passing(&new, "dk_live_new", second), 10);
-    assert_eq!(new.judge("dk_live_shop_2", None, None, second), Err(UnknownKey));
+    assert_eq!(judge(&new, "dk_live_shop_2", None, None, second), Err(UnknownKey));
 }
 
 #[test]
-fn shares_of_all_keys() {
-    let keys = Keys::parse(FILE).unwrap();
-    keys.set_shares(0.005, START);
-    keys.set_share("dk_live_nobody", 1.0, START);
-    assert_eq!(passing(&keys, "dk_live_shop_2", START), 5);
-    assert_eq!(passing(&keys, "dk_live_shop_1", START), 1);
+fn buckets_without_room_change_nothing() {
+    let mut keys = Keys::parse(FILE).unwrap();
+    assert_eq!(passing(&keys, "dk_live_shop_1", START), 2);
+    assert!(!keys.use_buckets(Buckets::in_memory(1)), "two have room, and there are three keys");
+    assert_eq!(passing(&keys, "dk_live_shop_1", START), 0);
 }
 
 #[test]
 fn threads_share_a_bucket() {
     let keys = Keys::parse("[[pipeline]]\nid = 'pip_a'\nkey = 'dk_live_a'\nrate_limit_rps = 5000").unwrap();
     let passed: usize = std::thread::scope(|scope| {
-        let run = || (0..4000).filter(|_| keys.judge("dk_live_a", None, None, START).is_ok()).count();
+        let run = || (0..4000).filter(|_| judge(&keys, "dk_live_a", None, None, START).is_ok()).count();
         let threads = [scope.spawn(run), scope.spawn(run), scope.spawn(run)];
         threads.map(|thread| thread.join().unwrap()).iter().sum()
     });
     assert_eq!(passed, 5000);
-    assert_eq!(keys.demand().collect::<Vec<_>>(), [("dk_live_a", 12_000)]);
 }
 
 #[test]
@@ -237,14 +258,109 @@ fn many_keys_are_found_as_fast_as_few() {
     };
     let keys = Keys::parse(&file(100_000)).unwrap();
     assert_eq!(keys.count(), 100_000);
-    assert_eq!(keys.judge("dk_live_99999", None, None, START), Ok("pip_99999"));
-    // A search through all keys would take minutes here.
+    assert_eq!(judge(&keys, "dk_live_99999", None, None, START), Ok("pip_99999"));
+    // A linear search through all keys would take minutes here.
     let begun = Instant::now();
     for i in 0..200_000 {
-        let _: Result<&str, Reason> = keys.judge("dk_live_99998", None, None, START + Duration::from_millis(i));
-        assert_eq!(keys.judge("dk_live_100000", None, None, START), Err(UnknownKey));
+        let _: Result<&str, Reason> = judge(&keys, "dk_live_99998", None, None, START + Duration::from_millis(i));
+        assert_eq!(judge(&keys, "dk_live_100000", None, None, START), Err(UnknownKey));
     }
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn terms_that_contradict_themselves() {
+    let right = "id = 'pip_a'\nkey = 'dk_live_secret123'\n";
+    for (lines, expected) in [
+        (
+            format!("{right}max = 'all'"),
+            "line 4: max \"all\" of pip_a is not individual, deliverability, aggregate or none".to_owned(),
+        ),
+        (
+            format!("{right}max = 'none'\ndefault = 'i'"),
+            "line 5: default \"i\" of pip_a is not individual, deliverability, aggregate or none".to_owned(),
+        ),
+        (
+            format!("{right}max = 'aggregate'\ndefault = 'deliverability'"),
+            "line 5: default \"deliverability\" of pip_a is more than its max \"aggregate\" allows".to_owned(),
+        ),
+        (
+            format!("{right}consent = 'uid'\nmax = 'deliverability'\nunknown = 'individual'"),
+            "line 6: unknown \"individual\" of pip_a is more than its max \"deliverability\" allows".to_owned(),
+        ),
+        (
+            format!("{right}unknown = 'none'"),
+            "line 4: unknown of pip_a needs consent = \"uid\" or \"aid\", without which nobody is looked up".to_owned(),
+        ),
+        (
+            format!("{right}scope = 'news'"),
+            "line 4: scope of pip_a needs consent = \"uid\" or \"aid\", without which nobody is looked up".to_owned(),
+        ),
+        (
+            format!("{right}consent = 'gid'"),
+            "line 4: consent \"gid\" of pip_a is not uid or aid, the id that names persons".to_owned(),
+        ),
+        (
+            format!("{right}max = 'aggregate'\nconsent = 'uid'"),
+            "line 5: consent of pip_a looks up persons, but max \"aggregate\" keeps nothing of them".to_owned(),
+        ),
+        (
+            format!("{right}consent = 'aid'\nscope = 'a b'"),
+            "line 5: scope \"a b\" of pip_a is not 1 to 64 of A-Z a-z 0-9 . _ -".to_owned(),
+        ),
+        (
+            format!("{right}max = 'deliverability'\naggregate_minimum = 3"),
+            "line 5: aggregate_minimum of pip_a needs counts, which its max \"deliverability\" does not allow".to_owned(),
+        ),
+        (
+            format!("{right}max = 'none'\naggregate_properties = ['a']"),
+            "line 5: aggregate_properties of pip_a needs counts, which its max \"none\" does not allow".to_owned(),
+        ),
+        (
+            format!("{right}aggregate_minimum = 0"),
+            "line 4: aggregate_minimum 0 of pip_a is not 1 to 1000000".to_owned(),
+        ),
+        (
+            format!("{right}aggregate_properties = ['a', 'a']"),
+            "line 4: aggregate_properties of pip_a: \"a\" is listed twice".to_owned(),
+        ),
+        (
+            format!("{right}aggregate_properties = ['']"),
+            "line 4: aggregate_properties of pip_a: \"\" is not a path of 1 to 128 bytes, such as campaign.id for p.campaign.id"
+                .to_owned(),
+        ),
+        (
+            format!("{right}max = 'none'\n[[pipeline]]\nid = 'pip_a'\nkey = 'dk_live_b'"),
+            "line 7: the consent members differ from another key of pip_a: give both keys the same".to_owned(),
+        ),
+    ] {
+        assert_eq!(error(&lines), expected, "{lines}");
+    }
+}
+
+#[test]
+fn what_is_kept_of_whom() {
+    let lookup = |kind, unknown, scope: &str| Some(Lookup { kind, unknown, scope: scope.into() });
+    let unsaid = Terms::default();
+    for (lines, expected) in [
+        ("", None),
+        ("max = 'individual'\naggregate_minimum = 5\nrefuse_addresses = false", None),
+        ("max = 'none'", Some(Terms { max: Mode::None, ..unsaid.clone() })),
+        ("default = 'none'", Some(Terms { default: Some(Mode::None), ..unsaid.clone() })),
+        ("consent = 'uid'", Some(Terms { lookup: lookup(Person::Uid, Mode::None, "pip_a"), ..unsaid.clone() })),
+        (
+            "consent = 'aid'\nunknown = 'aggregate'\nscope = 'news.de'",
+            Some(Terms { lookup: lookup(Person::Aid, Mode::Aggregate, "news.de"), ..unsaid.clone() }),
+        ),
+        (
+            "aggregate_properties = ['campaign.id']\naggregate_minimum = 20",
+            Some(Terms { properties: ["campaign.id".into()].into(), minimum: 20, ..unsaid.clone() }),
+        ),
+        ("refuse_addresses = true", Some(Terms { refuse_addresses: true, ..unsaid.clone() })),
+    ] {
+        let keys = Keys::parse(&format!("[[pipeline]]\nid = 'pip_a'\nkey = 'dk_live_a'\n{lines}")).unwrap();
+        assert_eq!(keys.terms()["pip_a"].as_deref(), expected.as_ref(), "{lines}");
+    }
 }
 
 proptest! {
@@ -252,7 +368,7 @@ proptest! {
     fn no_text_is_too_much(text in any::<String>(), origin in any::<String>()) {
         let _ = (Keys::parse(&text).is_ok(), mask(&text), domain::parse(&text));
         let keys = Keys::parse(FILE).unwrap();
-        let allowed = keys.judge("dk_live_shop_1", Some(&origin), Some(&text), START);
+        let allowed = judge(&keys, "dk_live_shop_1", Some(&origin), Some(&text), START);
         prop_assert!(allowed.is_ok() || allowed == Err(DomainNotAllowed));
     }
 }

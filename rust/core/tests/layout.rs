@@ -1,16 +1,16 @@
-//! Layouts that are kept: whatever came before, a query becomes what it becomes in a thread that knows nothing.
+//! Cached layouts: after any earlier queries, a query has the same result as in a new thread.
 #![expect(clippy::unwrap_used)]
 
 use std::thread;
 
-use pixelcore::event::write;
+use pixelcore::event::{Judged, write};
 use pixelcore::options::{Limits, Options};
 use pixelcore::reason::Reason;
 use pixelcore::request::Request;
 use pixelcore::time::UnixMillis;
 use proptest::prelude::*;
 
-/// An event, or why there is none.
+/// An event, or the reason of rejection.
 type Outcome = Result<String, Reason>;
 
 fn event(query: &str, typed_values: bool, depth: usize) -> Outcome {
@@ -19,11 +19,11 @@ fn event(query: &str, typed_values: bool, depth: usize) -> Outcome {
     let options = Options { limits, typed_values, ..Options::default() };
     let mut out = Vec::new();
     let query = format!("wk=k&e=E&mid=m&{query}");
-    write(&mut out, "track", query.as_bytes(), &request, &options, |_| Ok(""))?;
+    write(&mut out, "track", query.as_bytes(), &request, &options, |_| Ok(Judged::default()))?;
     Ok(String::from_utf8(out).unwrap())
 }
 
-/// In a thread of its own, which knows no layouts.
+/// The outcome in a new thread, without cached layouts.
 fn event_by_itself(query: &str, typed_values: bool, depth: usize) -> Outcome {
     thread::scope(|scope| scope.spawn(|| event(query, typed_values, depth)).join().unwrap())
 }
@@ -95,9 +95,10 @@ fn settings_are_those_of_each_query() {
         assert_eq!(event("p.a.b=1", false, 1), Err(Reason::TooDeep));
         let limits = Limits { parameters: 3, depth: 1, ..Limits::default() };
         let options = Options { limits, ..Options::default() };
-        let rejected =
-            write(&mut vec![], "track", b"wk=k&e=E&mid=m&p.a.b=1", &Request::default(), &options, |_| Ok(""));
-        assert_eq!(rejected, Err(Reason::TooManyParameters));
+        let rejected = write(&mut vec![], "track", b"wk=k&e=E&mid=m&p.a.b=1", &Request::default(), &options, |_| {
+            Ok(Judged::default())
+        });
+        assert_eq!(rejected.map_err(Reason::from), Err(Reason::TooManyParameters));
     }
 }
 
@@ -113,7 +114,7 @@ fn what_is_too_long_to_be_kept_is_read_as_ever() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Few names and values, so that the same names come again with other values.
+    /// Few names and values, so that the same names appear again with other values.
     #[test]
     fn what_came_before_makes_no_difference(
         queries in proptest::collection::vec(

@@ -1,4 +1,4 @@
-//! Section 6 of the contract: a power cut at any byte behind the last flush, and whatever it leaves of the rest.
+//! Section 6 of the contract: a power cut at any byte after the last flush, with any state of the rest.
 #![expect(clippy::unwrap_used)]
 
 use std::collections::HashSet;
@@ -10,17 +10,17 @@ use tempfile::TempDir;
 
 const LINES: usize = 16;
 const SEGMENT_BYTES: u64 = 100;
-/// Devices lose and keep whole sectors; small ones make many cases.
+/// Devices lose and keep whole sectors. Small ones make many cases.
 const SECTOR: usize = 16;
 
-/// The segments of a journal by offset, as they are or as a cut has left them.
+/// The segments of a journal by offset, complete or after a cut.
 type Image = Vec<(usize, Vec<u8>)>;
 
 fn line(number: usize) -> Vec<u8> {
     format!(r#"{{"n":{number},"x":"{}"}}"#, "x".repeat(number * 7 % 23)).into_bytes()
 }
 
-/// A journal as it was written, the end of each of its lines, and its directory.
+/// A complete journal, the end of each of its lines, and its directory.
 fn written(root: &Path) -> (Image, Vec<usize>, Journal) {
     let journal = Journal::new(root, SEGMENT_BYTES, u64::MAX, WhenFull::Refuse).unwrap();
     let ends = (0..LINES).map(|number| usize::try_from(journal.append(&line(number)).unwrap()).unwrap()).collect();
@@ -35,16 +35,16 @@ fn written(root: &Path) -> (Image, Vec<usize>, Journal) {
     (image, ends, journal)
 }
 
-/// Thousands of journals are laid out here, so in memory where there is such a place.
+/// The directory for thousands of journals, in memory if possible.
 fn scratch() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
-/// What becomes of a segment of which these bytes were kept, and those were not flushed; None: it is gone.
+/// The change of a segment with these kept bytes and those unflushed ones. None deletes it.
 type Change<'c> = &'c dyn Fn(&[u8], &[u8]) -> Option<Vec<u8>>;
 
-/// What is on the device after a cut that kept all before `cut`, in every way that a file system may leave the rest:
-/// pages reach the device in any order, and so do sizes and names.
+/// The states of the device after a cut that kept everything before `cut`, for every way in which a file system may
+/// leave the rest. Pages reach the device in any order, and so do sizes and names.
 fn remains(whole: &Image, cut: usize) -> Vec<(&'static str, Image)> {
     let split = |segment: &(usize, Vec<u8>)| cut.saturating_sub(segment.0).min(segment.1.len());
     let of_each = |change: Change| -> Image {
@@ -84,7 +84,7 @@ fn remains(whole: &Image, cut: usize) -> Vec<(&'static str, Image)> {
     ]
 }
 
-/// What a reader is to find: lines, bytes of torn lines, corrupt lines, bytes of missing segments.
+/// The expected findings of a reader: lines, bytes of torn lines, corrupt lines, bytes of missing segments.
 fn oracle(image: &Image, known: &HashSet<Vec<u8>>) -> (Vec<Vec<u8>>, u64, u64, u64) {
     let (mut lines, mut torn, mut corrupt, mut missing, mut end) = (Vec::new(), 0, 0, 0, 0);
     for (start, bytes) in image {
@@ -106,7 +106,7 @@ fn read(reader: &mut Reader) -> Vec<Vec<u8>> {
         if batch.is_empty() {
             return lines;
         }
-        lines.extend(batch.iter().map(|(line, _)| line.to_vec()));
+        lines.extend(batch.iter().map(|message| message.line.to_vec()));
     }
 }
 
@@ -125,10 +125,11 @@ fn what_a_flush_covered_is_read_once_wherever_the_rest_is_cut() {
     assert!(whole.len() > 4, "several segments");
     let known: HashSet<_> = (0..LINES).map(line).collect();
     for cut in 0..=*ends.last().unwrap() {
-        // The last flush may have been at any line before the cut; all of them are covered, so the nearest says it all.
+        // The last flush may have been at any line before the cut. The nearest one is enough, because it covers all
+        // others.
         let covered = ends.iter().filter(|&&end| end <= cut).count();
         for (how, image) in remains(&whole, cut) {
-            lay_out(&image, journal.directory());
+            lay_out(&image, &journal.directory());
             let mut reader = Reader::new(journal.directory(), 0);
             let lines = read(&mut reader);
             let told = format!("cut at {cut}: {how}");
@@ -147,7 +148,7 @@ fn what_was_shipped_before_the_cut_is_not_read_again() {
     let (whole, ends, journal) = written(root.path());
     for cut in (0..=*ends.last().unwrap()).step_by(9) {
         for (how, image) in remains(&whole, cut) {
-            lay_out(&image, journal.directory());
+            lay_out(&image, &journal.directory());
             for (shipped, &committed) in ends.iter().enumerate().filter(|(_, end)| **end > cut) {
                 let mut reader = Reader::new(journal.directory(), committed as u64);
                 let unshipped: HashSet<_> = (shipped + 1..LINES).map(line).collect();
@@ -166,7 +167,7 @@ fn a_new_life_is_no_part_of_the_cut_one() {
     let root = scratch();
     let (whole, _, old) = written(root.path());
     for (_, image) in remains(&whole, 150) {
-        lay_out(&image, old.directory());
+        lay_out(&image, &old.directory());
         let before: Vec<_> = fs::read_dir(old.directory()).unwrap().map(|entry| entry.unwrap().path()).collect();
         let new = Journal::new(root.path(), SEGMENT_BYTES, u64::MAX, WhenFull::Refuse).unwrap();
         new.append(&line(0)).unwrap();
@@ -181,7 +182,7 @@ fn a_new_life_is_no_part_of_the_cut_one() {
     }
 }
 
-/// More zeros than a reader takes at once cost the line that they are in, and what is behind them is found.
+/// More zeros than one read covers cost only their own line, and the lines after them are found.
 #[test]
 fn megabytes_of_zeros() {
     let root = scratch();

@@ -1,7 +1,8 @@
-//! A rejection's record, and the event that its request becomes later (contract, section 5).
+//! A rejection's record, and the event of its replay (contract, section 5).
 #![expect(clippy::unwrap_used)]
 
-use pixelcore::event::{write, write_rejection};
+use pixelcore::consent::Mode;
+use pixelcore::event::{Judged, write, write_rejection};
 use pixelcore::options::{Compat, Limits, Options};
 use pixelcore::reason::Reason;
 use pixelcore::replay::{Record, RecordError};
@@ -13,13 +14,15 @@ const OPTIONS: Options = Options {
     limits: Limits { query_bytes: 8192, parameters: 256, depth: 32 },
     typed_values: false,
     respect_gpc: false,
+    gpc: Mode::Individual,
+    window_ms: None,
     reject_automated: false,
     compat: Compat { segment: false, rudderstack: false },
 };
 
 fn event(kind: &str, query: &[u8], request: &Request<'_>) -> Result<Vec<u8>, Reason> {
     let mut out = Vec::new();
-    write(&mut out, kind, query, request, &OPTIONS, |_| Ok("")).map(|_| out)
+    write(&mut out, kind, query, request, &OPTIONS, |_| Ok(Judged::default())).map(|_| out).map_err(Reason::from)
 }
 
 fn record(reason: Reason, kind: &str, query: &str, request: &Request<'_>) -> Vec<u8> {
@@ -58,7 +61,7 @@ proptest! {
             purposes: [purpose, None, None, None],
             ..request(millis)
         };
-        // Without a messageId of its own each event gets a new one.
+        // Without its own messageId, each event gets a new one.
         let query = format!("mid=m&{query}");
         let line = record(Reason::TooDeep, &kind, &query, &sent);
         let record = Record::parse(&line).unwrap();
@@ -107,7 +110,11 @@ fn a_domain_that_was_refused_without_a_referer_needs_an_origin() {
         let origin = origin.as_deref();
         assert_eq!(origin.is_some(), expected, "{reason} {referer:?}");
         let domains = [pixelcore::keys::domain::parse("example.com").unwrap()];
-        assert_eq!(pixelcore::keys::domain::allows(&domains, origin, referer), !expected, "{reason} {referer:?}");
-        assert!(pixelcore::keys::domain::allows(&[], origin, referer), "all are allowed");
+        assert_eq!(
+            pixelcore::keys::domain::allows(&domains, false, origin, referer),
+            !expected,
+            "{reason} {referer:?}"
+        );
+        assert!(pixelcore::keys::domain::allows(&[], false, origin, referer), "all are allowed");
     }
 }

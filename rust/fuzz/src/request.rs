@@ -1,14 +1,16 @@
-//! A whole request, from what HTTP gives to a line in a journal.
+//! A whole request, from HTTP's parts to a line in a journal.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use pixelcore::address::{IpPolicy, TrustedProxies};
 use pixelcore::collector::Collector;
+use pixelcore::consent::Mode;
 use pixelcore::counters::Counters;
 use pixelcore::journal::{Journal, Reader, WhenFull};
 use pixelcore::keys::Keys;
 use pixelcore::options::{Compat, Limits, Options};
+use pixelcore::query::{form, layout};
 use pixelcore::request::Request;
 use pixelcore::time::UnixMillis;
 use tempfile::TempDir;
@@ -32,18 +34,18 @@ key = "dk_test_c"
 enabled = false
 "#;
 
-/// A gateway's inside, and readers that are at the end of its journals.
-struct Gateway {
-    collector: Collector<()>,
-    events: Reader,
-    rejections: Reader,
+/// The core of a gateway, and readers at the ends of its journals.
+pub(crate) struct Gateway {
+    pub(crate) collector: Collector<()>,
+    pub(crate) events: Reader,
+    pub(crate) rejections: Reader,
     counters: Arc<Counters>,
-    requests: u64,
+    pub(crate) requests: u64,
     _root: TempDir,
 }
 
 impl Gateway {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let root = tempfile::tempdir().expect("a directory");
         let journal = |name: &str, when_full| {
             Arc::new(Journal::new(&root.path().join(name), 1 << 20, 8 << 20, when_full).expect("a journal"))
@@ -56,6 +58,8 @@ impl Gateway {
             limits: Limits::default(),
             typed_values: true,
             respect_gpc: true,
+            gpc: Mode::Individual,
+            window_ms: None,
             reject_automated: true,
             compat: Compat { segment: true, rudderstack: true },
         };
@@ -66,24 +70,26 @@ impl Gateway {
         Self { collector, events: readers.0, rejections: readers.1, counters, requests: 0, _root: root }
     }
 
-    /// The lines that came since the last time.
-    fn lines(reader: &mut Reader) -> Vec<Vec<u8>> {
+    /// The lines since the last call.
+    pub(crate) fn lines(reader: &mut Reader) -> Vec<Vec<u8>> {
         let batch = reader.read(10, 1 << 20).expect("the journal can be read");
-        batch.iter().map(|(line, _)| line.to_vec()).collect()
+        batch.iter().map(|message| message.line.to_vec()).collect()
     }
 }
 
 thread_local!(static GATEWAY: RefCell<Gateway> = RefCell::new(Gateway::new()));
 
-/// Whatever a request is made of, it becomes one line in one of the journals, and is counted once.
+/// Any request becomes one line in one of the journals, and is counted once.
 pub fn request(data: &[u8]) {
-    // Granian hands on text only; a header of anything else is absent.
+    // Granian hands over only text. Other headers are absent.
     let mut parts = data.split(|&byte| byte == b'\n').map(|part| std::str::from_utf8(part).ok());
     let mut next = || parts.next().flatten();
     let (kind, query) = (next().unwrap_or("track"), next().unwrap_or_default());
     let (peer, listed, forwarded) = (next().unwrap_or("127.0.0.1:1"), next(), next());
     GATEWAY.with_borrow_mut(|gateway| {
-        let ip = gateway.collector.client_ip(peer, listed.as_slice(), forwarded.as_slice());
+        // An absent header has no lines.
+        let [listed, forwarded] = [listed, forwarded].map(|line| line.into_iter().map(Some).collect::<Vec<_>>());
+        let ip = gateway.collector.client_ip(peer, &listed, &forwarded);
         let request = Request {
             received_at: UnixMillis::now(),
             ip: ip.as_deref(),
@@ -94,15 +100,22 @@ pub fn request(data: &[u8]) {
             dnt: next(),
             purposes: [next(), next(), next(), next()],
             origin: next(),
+            ..Request::default()
         };
         let reason = gateway.collector.collect(kind, query.as_bytes(), &request, ()).expect("there is room");
         gateway.requests += 1;
         let (events, rejections) = (Gateway::lines(&mut gateway.events), Gateway::lines(&mut gateway.rejections));
         match reason {
+            None if events.is_empty() => {
+                let is_mode = |name: form::Raw<'_>| layout::unescape_amp(&name.decode()) == b"m";
+                assert!(form::pairs(query.as_bytes()).any(|(name, _)| is_mode(name)));
+                assert_eq!(rejections.len(), 0);
+            }
             None => {
                 assert_eq!((events.len(), rejections.len()), (1, 0));
                 assert_eq!(object(&events[0])["type"], kind);
             }
+            Some(_) if rejections.is_empty() => assert_eq!(events.len(), 0, "its mode allows no record"),
             Some(reason) => {
                 assert_eq!((events.len(), rejections.len()), (0, 1));
                 let record = object(&rejections[0]);

@@ -1,4 +1,4 @@
-//! What the fuzzers found interesting, or a crash once, stays a test.
+//! Runs the fuzzers' interesting inputs, and former crashes, as tests.
 #![expect(clippy::expect_used)]
 
 use std::fs;
@@ -24,6 +24,21 @@ fn query() {
 #[test]
 fn request() {
     each("request", pixelcore_fuzz::request);
+}
+
+#[test]
+fn protect() {
+    each("protect", pixelcore_fuzz::protect);
+}
+
+#[test]
+fn headers() {
+    each("headers", pixelcore_fuzz::headers);
+}
+
+#[test]
+fn proxies() {
+    each("proxies", pixelcore_fuzz::proxies);
 }
 
 #[test]

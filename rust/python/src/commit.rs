@@ -1,4 +1,4 @@
-//! The class Committer.
+//! The class Committer: group commit for an event loop.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::journal::raise;
 #[pyclass(frozen, module = "pixelcore._core")]
 pub struct Committer(journal::Committer<Group<Who>>);
 
-/// Those who waited, with the reasons why their requests were rejected.
+/// The objects that waited, each with the reason of rejection if any.
 type Waited = Vec<(Py<PyAny>, Option<&'static str>)>;
 
 #[pymethods]

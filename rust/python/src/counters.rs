@@ -1,17 +1,17 @@
-//! The counters, and the one mapping of memory.
+//! The class Counters: named counters, in a file or in memory.
 
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
-use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use memmap2::MmapRaw;
 use pixelcore::counters;
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyDict};
+
+use crate::mapping;
 
 #[pyclass(frozen, module = "pixelcore._core")]
 pub struct Counters(pub Arc<counters::Counters>);
@@ -52,19 +52,10 @@ fn known(name: &str, found: bool) -> PyResult<()> {
 
 /// Maps `count` words of a file from `offset` on, for the rest of the process's life.
 fn map(file: File, offset: usize, count: usize) -> io::Result<&'static [AtomicU64]> {
-    let mapping = MmapRaw::map_raw(&file)?;
-    let end = offset.saturating_add(count.saturating_mul(size_of::<AtomicU64>()));
-    if !offset.is_multiple_of(align_of::<AtomicU64>()) || end > mapping.len() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    let first = mapping.as_mut_ptr().wrapping_add(offset);
-    // Neither is ever let go of: the words are counted in, and the lock is held, as long as the process lives.
-    std::mem::forget((mapping, file));
-    // SAFETY: the words lie within the mapping and are aligned, since a mapping begins at a page; both was checked.
-    // The mapping is never undone, so 'static holds. Any bits are a u64, and other processes only read them. Atomics
-    // may change under a shared reference. Whoever cuts the file short stops this process with SIGBUS: the file
-    // is made by this process, in the gateway's own directory, where nobody does that.
-    #[expect(clippy::cast_ptr_alignment, reason = "checked above")]
-    let words = unsafe { slice::from_raw_parts(first.cast::<AtomicU64>(), count) };
-    Ok(words)
+    // Both are leaked, because the words are in use and the lock is held until the process ends.
+    let words: &'static [AtomicU64] = Box::leak(mapping::map(&file)?);
+    std::mem::forget(file);
+    let first = offset / size_of::<AtomicU64>();
+    let range = first..first.saturating_add(count);
+    words.get(range).filter(|_| offset.is_multiple_of(size_of::<AtomicU64>())).ok_or(io::ErrorKind::InvalidInput.into())
 }

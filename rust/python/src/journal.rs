@@ -1,10 +1,11 @@
-//! The journal's classes.
+//! The classes `Journal` and `JournalReader`.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pixelcore::journal::{Batch, Error, Journal as Writer, Reader, WhenFull};
+use pixelcore::time::UnixMillis;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -21,7 +22,7 @@ pub fn raise(py: Python<'_>, cause: &Error) -> PyErr {
     }
 }
 
-/// Runs what may wait for a device without the GIL.
+/// Runs work without the GIL, because it may wait for a device.
 pub fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T, Error> + Send) -> PyResult<T> {
     py.detach(work).map_err(|error| raise(py, &error))
 }
@@ -43,7 +44,7 @@ impl Journal {
     }
 
     #[getter]
-    fn id(&self) -> &str {
+    fn id(&self) -> String {
         self.0.id()
     }
 
@@ -55,6 +56,11 @@ impl Journal {
     #[getter]
     fn end(&self) -> u64 {
         self.0.end()
+    }
+
+    #[getter]
+    fn dropped(&self) -> u64 {
+        self.0.dropped()
     }
 
     fn append(&self, py: Python<'_>, line: &[u8]) -> PyResult<u64> {
@@ -71,6 +77,10 @@ impl Journal {
 
     fn repair(&self, py: Python<'_>) -> PyResult<Option<String>> {
         detached(py, || self.0.repair())
+    }
+
+    fn renew(&self, py: Python<'_>) -> PyResult<()> {
+        detached(py, || self.0.renew())
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
@@ -111,7 +121,7 @@ impl JournalReader {
     #[new]
     #[pyo3(signature = (path, offset = 0))]
     fn new(path: PathBuf, offset: u64) -> Self {
-        Self(Mutex::new(Reader::new(&path, offset)))
+        Self(Mutex::new(Reader::new(path, offset)))
     }
 
     #[getter]
@@ -142,20 +152,28 @@ impl JournalReader {
     #[pyo3(signature = (max_events = 1000, max_bytes = 1_048_576))]
     fn messages<'py>(&self, py: Python<'py>, max_events: usize, max_bytes: usize) -> PyResult<Bound<'py, PyList>> {
         let batch = self.read(py, max_events, max_bytes)?;
-        let bytes = |text| PyBytes::new(py, text);
-        PyList::new(py, batch.iter().map(|(line, key)| (bytes(line), key.map(|key| bytes(key.as_bytes())))))
+        let now = UnixMillis::now().millis();
+        PyList::new(
+            py,
+            batch.iter().map(|message| {
+                let key = message.key.map(|key| PyBytes::new(py, key.as_bytes()));
+                // Brokers refuse records from the future, and a clock that was set back must not stop the journal.
+                let timestamp = message.received_at.map_or(now, |millis| millis.min(now));
+                (PyBytes::new(py, message.line), key, timestamp, message.pipeline)
+            }),
+        )
     }
 
     #[pyo3(signature = (max_events = 1000, max_bytes = 1_048_576))]
     fn lines<'py>(&self, py: Python<'py>, max_events: usize, max_bytes: usize) -> PyResult<Bound<'py, PyList>> {
         let batch = self.read(py, max_events, max_bytes)?;
-        PyList::new(py, batch.iter().map(|(line, _)| PyBytes::new(py, line)))
+        PyList::new(py, batch.iter().map(|message| PyBytes::new(py, message.line)))
     }
 
     #[pyo3(signature = (max_events = 1000, max_bytes = 1_048_576))]
     fn records<'py>(&self, py: Python<'py>, max_events: usize, max_bytes: usize) -> PyResult<Bound<'py, PyList>> {
         let batch = self.read(py, max_events, max_bytes)?;
-        let lines = batch.iter().map(|(line, _)| PyBytes::new(py, line));
+        let lines = batch.iter().map(|message| PyBytes::new(py, message.line));
         PyList::new(py, batch.offsets().zip(lines).collect::<Vec<_>>())
     }
 

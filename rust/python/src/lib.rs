@@ -1,12 +1,18 @@
-//! `pixelcore._core`: conversions between Python and the core, nothing else. `_core.pyi` is its reference.
+//! `pixelcore._core`: conversions between Python and the core, and the mapping of memory. It makes no decisions.
+//! `_core.pyi` is its reference.
 
 #![allow(clippy::needless_pass_by_value, reason = "PyO3 hands arguments over by value")]
 
+mod buckets;
 mod collector;
 mod commit;
+mod consent;
 mod counters;
 mod journal;
+mod mapping;
+mod protect;
 mod query;
+mod scheduling;
 
 #[pyo3::pymodule]
 mod _core {
@@ -16,15 +22,23 @@ mod _core {
     use pyo3::types::PyTuple;
 
     #[pymodule_export]
-    use super::collector::{Collector, check_keys, check_proxies};
+    use super::buckets::Buckets;
+    #[pymodule_export]
+    use super::collector::{Collector, check_keys, check_proxies, key_terms, key_topics};
     #[pymodule_export]
     use super::commit::Committer;
+    #[pymodule_export]
+    use super::consent::{Ceilings, CeilingsWriter, consent_key_ids, consent_keys};
     #[pymodule_export]
     use super::counters::Counters;
     #[pymodule_export]
     use super::journal::{Journal, JournalReader};
     #[pymodule_export]
-    use super::query::{event, know_crawlers, nest, pairs};
+    use super::protect::{seal, sign};
+    #[pymodule_export]
+    use super::query::{event, ignored_names, know_crawlers, nest, pairs, take_ignored_names};
+    #[pymodule_export]
+    use super::scheduling::set_slice;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

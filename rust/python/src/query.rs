@@ -1,10 +1,14 @@
-//! The pure functions, and what a query and an error are in Python.
+//! The pure functions, and the conversion of queries and errors.
 
 use std::borrow::Cow;
 
 use pixelcore::client;
 use pixelcore::collector::with_line;
+use pixelcore::consent::Mode;
+use pixelcore::event::Judged;
+use pixelcore::notice;
 use pixelcore::options::{Compat, Limits, Options};
+use pixelcore::protect::Guard;
 use pixelcore::query::form::{self, Raw};
 use pixelcore::query::layout;
 use pixelcore::reason::Reason;
@@ -16,6 +20,8 @@ use pyo3::pybacked::PyBackedStr;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyInt, PyList, PyString, PyTuple, PyType};
 
+use crate::protect::read_secret;
+
 /// `str | bytes`.
 #[derive(FromPyObject)]
 pub enum Query<'py> {
@@ -26,20 +32,20 @@ pub enum Query<'py> {
 }
 
 impl Query<'_> {
-    fn bytes(&self) -> Cow<'_, [u8]> {
+    pub fn bytes(&self) -> Cow<'_, [u8]> {
         match self {
             Self::Bytes(bytes) => Cow::Borrowed(bytes.as_bytes()),
             Self::Text(text) => match text.to_cow() {
                 Ok(Cow::Borrowed(text)) => Cow::Borrowed(text.as_bytes()),
                 Ok(Cow::Owned(text)) => Cow::Owned(text.into_bytes()),
-                // A lone surrogate, which UTF-8 cannot hold.
+                // A lone surrogate, which UTF-8 cannot represent.
                 Err(_) => Cow::Owned(scalar_values(text).into_bytes()),
             },
         }
     }
 }
 
-/// Each lone surrogate becomes one U+FFFD, as in the Web's `USVString`.
+/// Each lone surrogate becomes one U+FFFD, like in the Web's `USVString`.
 fn scalar_values(text: &Bound<'_, PyString>) -> String {
     let utf16 = text.call_method1("encode", ("utf-16-le", "surrogatepass"));
     let bytes: Vec<u8> = utf16.and_then(|bytes| bytes.extract()).unwrap_or_default();
@@ -48,8 +54,21 @@ fn scalar_values(text: &Bound<'_, PyString>) -> String {
 }
 
 #[pyfunction]
-pub fn know_crawlers(list: &[u8]) -> PyResult<()> {
-    client::crawlers::know(list).map_err(|error| PyValueError::new_err(error.to_string()))
+pub fn know_crawlers(list: &[u8], patterns: Vec<PyBackedStr>) -> PyResult<()> {
+    let patterns: Vec<_> = patterns.iter().map(|pattern| &**pattern).collect();
+    client::crawlers::know(list, &patterns).map_err(|error| PyValueError::new_err(error.to_string()))
+}
+
+#[pyfunction]
+#[pyo3(signature = (r#type, query, compat = Vec::new()))]
+pub fn ignored_names(r#type: &str, query: Query<'_>, compat: Vec<PyBackedStr>) -> PyResult<Vec<String>> {
+    let options = Options { compat: read_compat(&compat)?, ..Options::default() };
+    Ok(notice::ignored(r#type, &query.bytes(), &options))
+}
+
+#[pyfunction]
+pub fn take_ignored_names() -> Vec<String> {
+    notice::take_ignored()
 }
 
 #[pyfunction]
@@ -64,7 +83,7 @@ pub fn pairs<'py>(py: Python<'py>, query: Query<'_>) -> PyResult<Bound<'py, PyLi
         raw.decode_into(&query, &mut decoded);
         PyString::from_bytes(py, &decoded)
     };
-    // Collected first, since a list of known length is filled without a call of its `append` for each.
+    // The pairs are collected first, because a list of known length is filled without a call of `append` for each.
     let mut pairs = Vec::with_capacity(32);
     for (name, value) in form::pairs(&query) {
         pairs.push(PyTuple::new(py, [text(name)?, text(value)?])?);
@@ -82,7 +101,7 @@ pub fn nest<'py>(py: Python<'py>, query: Query<'_>, prefix: &str, typed_values: 
 #[pyo3(signature = (
     r#type, query, *, ip = None, user_agent = None, referer = None, locale = None, gpc = None, dnt = None, purpose = None,
     received_at = None, typed_values = false, max_query_bytes = 8192, max_parameters = 256, max_depth = 32,
-    compat = Vec::new(),
+    compat = Vec::new(), secrets = Vec::new(), require_signature = false,
 ))]
 #[expect(clippy::too_many_arguments, reason = "they are keywords")]
 pub fn event<'py>(
@@ -102,6 +121,8 @@ pub fn event<'py>(
     max_parameters: usize,
     max_depth: usize,
     compat: Vec<PyBackedStr>,
+    secrets: Vec<PyBackedStr>,
+    require_signature: bool,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let received_at = match received_at {
         None => UnixMillis::now(),
@@ -112,20 +133,29 @@ pub fn event<'py>(
             .ok_or_else(|| PyValueError::new_err("received_at must be Unix milliseconds before the year 10000"))?,
     };
     let purposes = [purpose, None, None, None];
-    let request = Request { received_at, ip, user_agent, referer, locale, gpc, dnt, purposes, origin: None };
+    let request = Request { received_at, ip, user_agent, referer, locale, gpc, dnt, purposes, ..Request::default() };
     let limits = Limits { query_bytes: max_query_bytes, parameters: max_parameters, depth: max_depth };
     let compat = read_compat(&compat)?;
-    let options = Options { limits, typed_values, respect_gpc: false, reject_automated: false, compat };
-    with_line(|line| match pixelcore::event::write(line, r#type, &query.bytes(), &request, &options, |_| Ok("")) {
+    let options = Options { limits, typed_values, compat, ..Options::default() };
+    let secrets = secrets.iter().map(|text| read_secret(text)).collect::<PyResult<_>>()?;
+    let guard = Guard::new(secrets, require_signature);
+    let written = |line: &mut Vec<u8>| {
+        pixelcore::event::write(line, r#type, &query.bytes(), &request, &options, |claim| {
+            claim.settle(guard.as_ref()).map(|()| Judged::default())
+        })
+    };
+    with_line(|line| match written(line) {
+        // The mode of a URL may allow less than the event, which this function does not return.
+        Ok(notices) if notices.mode != Mode::Individual => Ok(PyBytes::new(py, b"")),
         Ok(_) => Ok(PyBytes::new(py, line)),
-        Err(reason) => Err(rejected(py, reason)),
+        Err(refusal) => Err(rejected(py, refusal.reason)),
     })
 }
 
-/// Raises the `ValueError` of a name that is none.
+/// Raises the `ValueError` of an unknown name.
 pub fn read_compat(names: &[PyBackedStr]) -> PyResult<Compat> {
     Compat::of(names.iter().map(|name| &**name))
-        .map_err(|name| PyValueError::new_err(format!("compat must be of 'segment' and 'rudderstack', not '{name}'")))
+        .map_err(|name| PyValueError::new_err(format!("compat must be 'segment', 'rudderstack' or both, not '{name}'")))
 }
 
 pub fn rejected(py: Python<'_>, reason: Reason) -> PyErr {

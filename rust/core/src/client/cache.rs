@@ -1,4 +1,4 @@
-//! What was found for a User-Agent, per thread: most requests come from a few hundred agents.
+//! Caches the client of each User-Agent, per thread, because most requests come from a few hundred agents.
 
 use std::cell::RefCell;
 use std::mem;
@@ -7,12 +7,12 @@ use hashbrown::HashMap;
 
 use super::Client;
 
-/// Agents of a generation, and the bytes of the longest that is kept: 512 kB a thread at most, whatever is sent.
+/// The agents of a generation, and the bytes of the longest cached agent. So the cache has at most 512 kB per thread.
 const AGENTS: usize = 512;
 const AGENT_BYTES: usize = 512;
 
-/// Two generations: when the young one is full it becomes the old one, and an agent that is asked for again moves back.
-/// So the agents in use outlive a flood of others, without a clock or a list.
+/// Two generations. A full young one becomes the old one, and an agent that is looked up again moves back to the young
+/// one. So the agents in use survive a flood of others, without a clock or a list.
 #[derive(Default)]
 struct Cache {
     young: HashMap<Box<str>, Option<Client>>,
@@ -35,7 +35,8 @@ impl Cache {
     }
 }
 
-/// What `find` says of a User-Agent, asked again only where that was forgotten or is too long to be kept.
+/// The result of `find` for a User-Agent. It is called again only if the agent was evicted, or is too long for the
+/// cache.
 pub fn get(agent: &str, find: impl FnOnce(&str) -> Option<Client>) -> Option<Client> {
     if agent.is_empty() || agent.len() > AGENT_BYTES {
         return find(agent);

@@ -1,24 +1,27 @@
-//! Who fetched the pixel, where its own words say that it was no ordinary reader (contract, section 4).
+//! Recognises clients that identify themselves as something other than an ordinary reader (contract, section 4).
 //!
-//! `clients.json` names the clients, each with its source and an example; [`crawlers`] adds a library's list.
+//! `clients.json` names clients, each with its source and an example. [`crawlers`] adds two public lists. `words`
+//! judges the words of an agent, and `cache` remembers results.
 
 mod agents;
 mod cache;
 pub mod crawlers;
+mod words;
 
-/// A client that says what it is.
+/// A client that identifies itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client {
     /// Its short name.
     pub name: &'static str,
-    /// Whether no person looked: a prefetch, a preview, a crawler. Mail proxies fetch when a person opens the mail.
+    /// Whether it fetches without a person: a prefetch, a preview, a crawler. Mail proxies are not automated, because
+    /// they fetch when a person opens the mail.
     pub automated: bool,
 }
 
 /// The client of a request; None for an ordinary one.
 ///
-/// `purposes` are the values of Sec-Purpose (Fetch standard, section 3.7) and of the headers that browsers sent before
-/// it: Purpose, X-Purpose and X-Moz. They come first, since a browser's own agent says nothing of a prefetch.
+/// `purposes` are the values of Sec-Purpose (Fetch standard, section 3.7) and of its predecessors Purpose, X-Purpose
+/// and X-Moz. They come first, because a browser's User-Agent does not show a prefetch.
 #[must_use]
 pub fn client(user_agent: &str, purposes: &[&str]) -> Option<Client> {
     let announced =

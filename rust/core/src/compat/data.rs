@@ -1,4 +1,4 @@
-//! Segment's `data`: base64 of a JSON object.
+//! Reads Segment's `data`: base64 of a JSON object.
 
 use std::fmt;
 
@@ -10,10 +10,10 @@ use serde_json::value::RawValue;
 use crate::query::form::{self, Raw};
 use crate::reason::Reason;
 
-/// What the base64 (RFC 4648) of a form-encoded value stands for. Either alphabet will do, and any padding or none.
+/// Decodes the base64 (RFC 4648) of a form-encoded value. Both alphabets are accepted, with any padding or none.
 ///
-/// A space can only be a `+` that was not encoded. Bytes that are not UTF-8 become U+FFFD: a browser's `btoa` makes
-/// such of `é`.
+/// A space can only be a `+` that was not percent-encoded. Bytes that are not UTF-8 become U+FFFD; a browser's `btoa`
+/// makes such bytes of `é`.
 pub fn decode(value: Raw<'_>) -> Option<String> {
     let mut text = value.decode().into_owned();
     for byte in &mut text {
@@ -29,7 +29,7 @@ pub fn decode(value: Raw<'_>) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// The members of a JSON object in order. Of those that have the same name the last counts, as for most readers.
+/// The members of a JSON object, in order. If a name is repeated, the last one counts, as for most readers.
 pub struct Members(Vec<(String, Box<RawValue>)>);
 
 impl Members {
@@ -42,13 +42,13 @@ impl Members {
         self.0
     }
 
-    /// The value of a name unless it is null, which counts as absent.
+    /// The value of a name. A null counts as absent.
     fn get(&self, name: &str) -> Option<&RawValue> {
         let (_, value) = self.0.iter().rfind(|(other, _)| other == name)?;
         Some(&**value).filter(|value| value.get() != "null")
     }
 
-    /// A text, or a number as it is written; anything else has no reading.
+    /// A text, or a number as it is written. Any other value is an error.
     pub fn text(&self, name: &str) -> Result<Option<String>, Reason> {
         let Some(value) = self.get(name).map(RawValue::get) else { return Ok(None) };
         match value.as_bytes() {
@@ -58,7 +58,7 @@ impl Members {
         }
     }
 
-    /// An object, unless it is empty; anything else has no reading.
+    /// An object; None if it is empty. Any other value is an error.
     pub fn object(&self, name: &str) -> Result<Option<Box<RawValue>>, Reason> {
         match self.get(name) {
             Some(value) if !value.get().starts_with('{') => Err(Reason::MalformedData),

@@ -1,46 +1,99 @@
-//! JSON that others wrote, made fit for a line that everybody can read, and otherwise left exactly as it is.
+//! Makes foreign JSON fit for a journal's line that all readers accept, and changes nothing else.
+
+use std::collections::HashMap;
+use std::ops::Range;
 
 use serde_json::value::RawValue;
 
-/// A JSON text, and how deep it nests: `{}` is 1.
+/// A JSON text, and its depth: `{}` has 1.
 pub struct Exact {
     pub text: String,
     pub depth: usize,
 }
 
-/// Takes the white space between tokens away, which may be newlines, and turns escapes of lone surrogates, which some
-/// readers refuse and others drop (RFC 8259, section 8.2), into that of U+FFFD. All else stays: digits of numbers,
-/// escapes, order, and members with the same name.
+/// Removes the white space between tokens, which may be newlines. Turns escapes of lone surrogates into U+FFFD, because
+/// some readers refuse them and others drop them (RFC 8259, section 8.2). Keeps the last of repeated members, like most
+/// readers, because some readers refuse such an object. Everything else stays: digits of numbers, escapes, order.
 ///
-/// None for what is no JSON, and for a number beyond those of a double, which few readers can hold (section 6).
+/// None if it is not JSON, or has a number beyond the range of a double, which few readers can hold (section 6).
 /// Nothing here is recursive, so no depth can exhaust the stack.
 pub fn exact(json: &str) -> Option<Exact> {
     let json = serde_json::from_str::<&RawValue>(json).ok()?.get().as_bytes();
     let mut text = Vec::with_capacity(json.len());
-    let (mut depth, mut deepest, mut at) = (0_usize, 0, 0);
+    let (mut open, mut repeated) = (Vec::<Option<Object>>::new(), Vec::new());
+    let (mut deepest, mut at) = (0, 0);
     while let Some(&byte) = json.get(at) {
         let rest = &json[at..];
         let length = match byte {
-            b'"' => string(&mut text, rest),
+            b'"' => {
+                let begin = text.len();
+                let length = string(&mut text, rest);
+                if let Some(Some(object)) = open.last_mut() {
+                    object.string(begin, &text[begin..]);
+                }
+                length
+            }
             b'-' | b'0'..=b'9' => number(&mut text, rest)?,
             b' ' | b'\t' | b'\n' | b'\r' => 1,
             other => {
-                match other {
-                    b'{' | b'[' => depth += 1,
-                    b'}' | b']' => depth -= 1,
+                match (other, open.last_mut()) {
+                    (b'{', _) => open.push(Some(Object::default())),
+                    (b'[', _) => open.push(None),
+                    (b',', Some(Some(object))) => repeated.extend(object.end_of_member(text.len())),
+                    (b'}' | b']', Some(closed)) => {
+                        repeated.extend(closed.as_mut().and_then(|object| object.end_of_member(text.len())));
+                        open.pop();
+                    }
                     _ => {}
                 }
-                deepest = deepest.max(depth);
+                deepest = deepest.max(open.len());
                 text.push(other);
                 1
             }
         };
         at += length;
     }
-    Some(Exact { text: String::from_utf8(text).ok()?, depth: deepest })
+    Some(Exact { text: String::from_utf8(without(text, repeated)).ok()?, depth: deepest })
 }
 
-/// Copies the string that `rest` begins with, and returns its length there.
+/// An open object.
+#[derive(Default)]
+struct Object {
+    /// The places of the members, from the beginnings of their names to the ends of their values.
+    members: HashMap<String, Range<usize>>,
+    /// The current member.
+    name: Option<(String, usize)>,
+}
+
+impl Object {
+    /// A string at `begin`: the name of a member, or the value if there is a name already.
+    fn string(&mut self, begin: usize, json: &[u8]) {
+        self.name.get_or_insert_with(|| (serde_json::from_slice(json).unwrap_or_default(), begin));
+    }
+
+    /// Ends a member. Returns the place of an earlier member with the same name, with its comma.
+    fn end_of_member(&mut self, end: usize) -> Option<Range<usize>> {
+        let (name, begin) = self.name.take()?;
+        self.members.insert(name, begin..end).map(|earlier| earlier.start..earlier.end + 1)
+    }
+}
+
+/// A text without these parts, which may be nested.
+fn without(text: Vec<u8>, mut parts: Vec<Range<usize>>) -> Vec<u8> {
+    if parts.is_empty() {
+        return text;
+    }
+    parts.sort_unstable_by_key(|part| part.start);
+    let (mut kept, mut at) = (Vec::with_capacity(text.len()), 0);
+    for part in parts {
+        kept.extend_from_slice(text.get(at..part.start).unwrap_or_default());
+        at = at.max(part.end);
+    }
+    kept.extend_from_slice(&text[at..]);
+    kept
+}
+
+/// Copies the string at the beginning of `rest`, and returns its length there.
 fn string(out: &mut Vec<u8>, rest: &[u8]) -> usize {
     let mut at = 0;
     loop {
@@ -63,13 +116,13 @@ fn string(out: &mut Vec<u8>, rest: &[u8]) -> usize {
     }
 }
 
-/// The UTF-16 code unit of the `\uXXXX` that is at a place.
+/// The UTF-16 code unit of the `\uXXXX` at a place.
 fn unit(text: &[u8], at: usize) -> Option<u16> {
     let digits = text.get(at..at + 6)?.strip_prefix(br"\u")?;
     u16::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// Copies the number that `rest` begins with, and returns its length there.
+/// Copies the number at the beginning of `rest`, and returns its length there.
 fn number(out: &mut Vec<u8>, rest: &[u8]) -> Option<usize> {
     let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
     let length = rest.iter().position(|byte| !is_part(byte)).unwrap_or(rest.len());
@@ -89,7 +142,13 @@ mod tests {
             ("{ \"a\" :\r\n\t[ 1 , 2 ] }", r#"{"a":[1,2]}"#),
             (r#" {" a\n\" ": "\\"} "#, r#"{" a\n\" ":"\\"}"#),
             (r#"{"a":1.10,"a":-0,"b":1E5,"c":00}"#, ""),
-            (r#"{"a":1.10,"a":-0,"b":1E+5,"c":1e-9}"#, r#"{"a":1.10,"a":-0,"b":1E+5,"c":1e-9}"#),
+            (r#"{"a":1.10,"b":-0,"c":1E+5,"d":1e-9}"#, r#"{"a":1.10,"b":-0,"c":1E+5,"d":1e-9}"#),
+            (r#"{"a":1.10,"a":-0,"b":1E+5,"c":1e-9}"#, r#"{"a":-0,"b":1E+5,"c":1e-9}"#),
+            (r#"{"a":{"b":1,"b":2},"c":[{"d":1,"d":"d"}],"a":3}"#, r#"{"c":[{"d":"d"}],"a":3}"#),
+            (r#"{"a":1,"\u0061":"a","a":["a","a"]}"#, r#"{"a":["a","a"]}"#),
+            (r#"{"a":{},"a":{"a":1 , "a" : 2}}"#, r#"{"a":{"a":2}}"#),
+            (r#"{"\ud800":1,"\udfff":2,"":{},"":[]}"#, r#"{"\ufffd":2,"":[]}"#),
+            (r#"[{"a":1},{"a":1}]"#, r#"[{"a":1},{"a":1}]"#),
             (r#"{"a":1e999}"#, ""),
             (r#"{"a":1e308,"b":1e-999}"#, r#"{"a":1e308,"b":1e-999}"#),
             (r#"["\ud83d\ude00\u0000\u00e9"]"#, r#"["\ud83d\ude00\u0000\u00e9"]"#),

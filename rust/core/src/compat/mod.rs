@@ -1,7 +1,7 @@
-//! The pixel URLs of Segment and `RudderStack`, for mails already sent (`docs/migration.md`).
+//! Reads the pixel URLs of Segment and `RudderStack`, for mails that are already sent (`docs/migration.md`).
 //!
-//! What a foreign query says is written down as a native one and read as such, so there is one way through keys, limits
-//! and privacy. What no native query can say goes beside it: values that are JSON already, and a context.
+//! A foreign query is rewritten as a native one, and then read as such. So there is only one way through keys, limits
+//! and privacy. Parts that a native query cannot express are passed separately: JSON values, and a context.
 
 mod data;
 mod exact;
@@ -9,30 +9,30 @@ mod exact;
 use serde_json::value::RawValue;
 use url::form_urlencoded::byte_serialize;
 
-use crate::options::Options;
+use crate::options::{Compat, Options};
 use crate::query::form::{self, Raw};
 use crate::query::layout::{self, Root};
 use crate::reason::Reason;
 use crate::text;
 use crate::time::UnixMillis;
 
-/// What a foreign query says.
+/// The contents of a foreign query.
 #[derive(Default)]
 pub struct Foreign {
-    /// The same as a native query.
+    /// The equivalent native query.
     pub query: Vec<u8>,
-    /// A JSON object that stands for all `p.`.
+    /// A JSON object in place of all `p.`.
     pub properties: Option<Box<RawValue>>,
-    /// A JSON object that stands for all `t.`.
+    /// A JSON object in place of all `t.`.
     pub traits: Option<Box<RawValue>>,
-    /// Members of the context, none of which is one of `OURS`.
+    /// Members of the context, without those in `OURS`.
     pub context: Vec<Member>,
     /// Whether a context or a JSON value is deeper than [`Limits::depth`](crate::options::Limits::depth).
     pub too_deep: bool,
 }
 
 impl Foreign {
-    /// The JSON object that stands for what the tree has below a root.
+    /// The JSON object in place of a root's parameters.
     #[must_use]
     pub fn object(&self, root: Root) -> Option<&str> {
         let object = match root {
@@ -46,10 +46,10 @@ impl Foreign {
 /// A name and its value.
 pub type Member = (String, Box<RawValue>);
 
-/// Members of the context that the gateway alone can know.
-const OURS: [&str; 4] = ["ip", "consent", "client", "repaired"];
+/// Members of the context that only the gateway may set.
+const OURS: [&str; 7] = ["ip", "consent", "client", "signed", "sealed", "repaired", "unreadable"];
 
-/// The long names whose values mean the same as those of short ones.
+/// The long names that are equivalent to short ones.
 const TEXTS: [(&str, &[u8]); 5] =
     [("writeKey", b"wk"), ("userId", b"uid"), ("anonymousId", b"aid"), ("groupId", b"gid"), ("messageId", b"mid")];
 
@@ -62,13 +62,22 @@ fn name_of_e(kind: &str) -> Option<&'static str> {
     }
 }
 
-/// The times that an event may be of, the better one first. `sentAt` is none: it says when a sender's clock sent it.
+/// Whether a name is known in other vendors' URLs.
+#[must_use]
+pub fn knows(kind: &str, name: &str, compat: Compat) -> bool {
+    let is_member = || ["properties.", "traits.", "context."].iter().any(|begin| name.starts_with(begin));
+    let is_text = || TEXTS.iter().any(|(long, _)| *long == name) || name_of_e(kind) == Some(name);
+    compat.any() && (is_member() || is_text() || TIMES.contains(&name)) || compat.segment && name == "data"
+}
+
+/// The members that may have the time of an event, the better one first. `sentAt` is not among them: it is the time of
+/// sending by the sender's clock.
 const TIMES: [&str; 2] = ["timestamp", "originalTimestamp"];
 
-/// Reads a query that has a foreign name; None for any other.
+/// Reads a query with a foreign name; None for other queries.
 pub fn read(kind: &str, query: &[u8], received_at: UnixMillis, options: &Options) -> Result<Option<Foreign>, Reason> {
     let mut native = Vec::new();
-    // A native name beats a long one wherever it stands, so these are put behind.
+    // A native name has priority over a long one, so the long ones are appended.
     let mut texts = Vec::new();
     let mut times = [Raw::default(); TIMES.len()];
     let mut data = Raw::default();
@@ -119,14 +128,14 @@ pub fn read(kind: &str, query: &[u8], received_at: UnixMillis, options: &Options
         found.too_deep |= json.depth.saturating_sub(1) > options.limits.depth;
     }
     if let Some(time) = time {
-        // An implausible one goes on as it is, so that it is kept as it was sent.
+        // An implausible time is passed on unchanged, so that it is kept as it was sent.
         let millis = UnixMillis::of_iso(&time, received_at).map(|time| time.millis().to_string().into_bytes());
         text_pair(&mut found.query, b"ts", &millis.unwrap_or(time));
     }
     Ok(Some(found))
 }
 
-/// Takes over what the JSON object of `data` says but for its time, which is returned.
+/// Takes over the contents of the JSON object in `data`, and returns its time.
 fn take_data(found: &mut Foreign, kind: &str, json: &str) -> Result<Option<Vec<u8>>, Reason> {
     let members = data::Members::parse(json)?;
     let e = name_of_e(kind).map(|long| (long, &b"e"[..]));
@@ -148,15 +157,43 @@ fn take_data(found: &mut Foreign, kind: &str, json: &str) -> Result<Option<Vec<u
     Ok(None)
 }
 
-/// The members of a JSON object that say something, but for those that are not the sender's to say.
+/// The non-empty members of a JSON object, without those that the sender may not set, and those that our schema does
+/// not allow.
 fn context(json: &str) -> Result<Vec<Member>, Reason> {
     let mut members = data::Members::parse(json)?.into_members();
-    members
-        .retain(|(name, value)| !OURS.contains(&name.as_str()) && !matches!(value.get(), "" | "null" | "{}" | r#""""#));
+    members.retain(|(name, value)| {
+        !OURS.contains(&name.as_str())
+            && !matches!(value.get(), "" | "null" | "{}" | r#""""#)
+            && fits(name, value.get())
+    });
     Ok(members)
 }
 
-/// Appends a pair with another name: `prefix` as it is, then `path` form-encoded.
+/// Whether a member of the context has the shape of the schema. Members with other names may have any shape.
+fn fits(name: &str, json: &str) -> bool {
+    match name {
+        "userAgent" | "locale" => is_text(json),
+        "page" => has_texts(json, &["url"], false),
+        "campaign" => has_texts(json, &["source", "medium", "name", "term", "content", "id"], false),
+        "library" => has_texts(json, &["name", "version"], true),
+        _ => true,
+    }
+}
+
+fn is_text(json: &str) -> bool {
+    json.starts_with('"') && json != r#""""#
+}
+
+/// Whether it is an object in which each of these members is a text. They may be missing unless they are `required`.
+fn has_texts(json: &str, names: &[&str], required: bool) -> bool {
+    let Ok(members) = data::Members::parse(json).map(data::Members::into_members) else { return false };
+    names.iter().all(|name| {
+        let value = members.iter().find(|(other, _)| other == name).map(|(_, value)| value.get());
+        value.map_or(!required, is_text)
+    })
+}
+
+/// Appends a pair with another name: `prefix` unchanged, then `path` form-encoded.
 fn renamed(query: &mut Vec<u8>, prefix: &[u8], path: &str, value: Raw<'_>) {
     query.push(b'&');
     query.extend_from_slice(prefix);
@@ -177,7 +214,7 @@ fn encode(query: &mut Vec<u8>, text: &[u8]) {
     byte_serialize(text).for_each(|part| query.extend_from_slice(part.as_bytes()));
 }
 
-/// Of a repeated name the first value counts that is not empty.
+/// Keeps the first non-empty value of a repeated name.
 fn first<'q>(slot: &mut Raw<'q>, value: Raw<'q>) {
     if slot.bytes.is_empty() {
         *slot = value;

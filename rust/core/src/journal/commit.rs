@@ -11,14 +11,14 @@ use std::{io, mem};
 
 use super::Error;
 
-/// From the beginning of a flush to that of the next at least. Under load a flush costs its core some 90 us, which is much
-/// for a few lines and little for many.
+/// The least time from the beginning of a flush to that of the next. Under load a flush costs its core some 90 us,
+/// which is much for a few lines and little for many.
 const SPACING: Duration = Duration::from_micros(500);
 
-/// A thread that commits groups as long as it is asked to. A `G` is a group, with those who wait for its flush.
+/// A thread that commits groups on request. A `G` is a group, with the requests that wait for its flush.
 ///
-/// Who has joined a group [`ask`](Self::ask)s; flushes that have ended are [`take`](Self::take)n, with their groups, when the
-/// descriptor can be read, so that an event loop can watch it.
+/// A request that has joined a group calls [`ask`](Self::ask). [`take`](Self::take) returns the flushes that have
+/// ended, with their groups. The descriptor is readable when there are some, so that an event loop can watch it.
 pub struct Committer<G> {
     shared: Arc<Shared<G>>,
     readable: UnixStream,
@@ -27,11 +27,11 @@ pub struct Committer<G> {
 
 /// A flush that has ended.
 pub struct Flush<G> {
-    /// What it covers.
+    /// The group that it covers.
     pub group: G,
-    /// How long it took.
+    /// Its duration.
     pub took: Duration,
-    /// Whether what it covers survives a power cut.
+    /// Whether the group's lines survive a power cut.
     pub outcome: Result<(), Error>,
 }
 
@@ -41,16 +41,16 @@ struct Shared<G> {
 }
 
 struct State<G> {
-    /// Whether somebody waits for the next flush.
+    /// Whether a request waits for the next flush.
     asked: bool,
-    /// When the last one began.
+    /// When the last flush began.
     began: Option<Instant>,
     ended: Vec<Flush<G>>,
     stopping: bool,
 }
 
 impl<G: Send + 'static> Committer<G> {
-    /// Starts the thread, which takes a group from `gather` and gives it to `flush`.
+    /// Starts the thread, which takes a group from `gather` and passes it to `flush`.
     pub fn start(
         mut gather: impl FnMut() -> G + Send + 'static,
         mut flush: impl FnMut(&G) -> Result<(), Error> + Send + 'static,
@@ -64,11 +64,11 @@ impl<G: Send + 'static> Committer<G> {
             while theirs.begin() {
                 let began = Instant::now();
                 let group = gather();
-                // Whoever waits must not do so for ever.
+                // Requests must not wait for ever.
                 let outcome = catch_unwind(AssertUnwindSafe(|| flush(&group)))
                     .unwrap_or_else(|_| Err(Error::Io("the flush".to_owned(), io::Error::other("a panic"))));
                 if theirs.end(Flush { group, took: began.elapsed(), outcome }) {
-                    // It fails only where nobody reads any more.
+                    // It fails only if nobody reads any more.
                     let _ = writable.write(&[1]);
                 }
             }
@@ -86,12 +86,12 @@ impl<G: Send + 'static> Committer<G> {
 
     /// The flushes that have ended since the last call, in their order.
     pub fn take(&self) -> Vec<Flush<G>> {
-        // In this order: a flush that ends in between is taken, and its byte reads as a take of nothing.
+        // In this order: a flush that ends in between is taken now, and its byte leads to an empty take later.
         while (&self.readable).read(&mut [0; 64]).is_ok_and(|read| read == 64) {}
         mem::take(&mut self.shared.lock().ended)
     }
 
-    /// What to watch: it can be read when there is something to [`take`](Self::take).
+    /// The descriptor to watch. It is readable when there is something to [`take`](Self::take).
     #[must_use]
     pub fn descriptor(&self) -> RawFd {
         self.readable.as_raw_fd()
@@ -99,7 +99,7 @@ impl<G: Send + 'static> Committer<G> {
 }
 
 impl<G> Committer<G> {
-    /// Flushes what is left, and ends the thread.
+    /// Flushes the rest, and ends the thread.
     pub fn stop(&self) {
         let mut state = self.shared.lock();
         (state.asked, state.stopping) = (true, true);
@@ -119,7 +119,7 @@ impl<G> Drop for Committer<G> {
 }
 
 impl<G> Shared<G> {
-    /// Waits until somebody wants a flush, and begins it; false when there will be no more.
+    /// Waits until a flush is requested, and begins it; false if there will be no more.
     fn begin(&self) -> bool {
         let mut state = self.lock();
         while !state.asked {
@@ -128,7 +128,7 @@ impl<G> Shared<G> {
             }
             state = self.asked.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        // Those who come meanwhile are covered, too; after a pause nobody has to wait for any.
+        // Requests that arrive meanwhile are also covered. After a pause in the traffic, there is no wait.
         while let Some(began) = state.began.filter(|began| !state.stopping && began.elapsed() < SPACING) {
             let early = SPACING.saturating_sub(began.elapsed());
             state = self.asked.wait_timeout(state, early).unwrap_or_else(PoisonError::into_inner).0;
@@ -138,14 +138,14 @@ impl<G> Shared<G> {
         true
     }
 
-    /// Whether this is the first one to be taken: of the others it is known that there is something.
+    /// Whether this is the first flush to be taken. For further ones, the descriptor is readable already.
     fn end(&self, flush: Flush<G>) -> bool {
         let mut state = self.lock();
         state.ended.push(flush);
         state.ended.len() == 1
     }
 
-    /// A panic cannot leave the state half changed, so a poisoned lock is as good as any.
+    /// A panic cannot leave the state half changed, so a poisoned lock is used like any other.
     fn lock(&self) -> MutexGuard<'_, State<G>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! The reading side: whole lines from an offset on, across segments, beside a living writer or after it.
+//! The reader: whole lines from an offset on, across segments, during the writer's life or afterwards.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,17 +12,17 @@ use super::scan;
 use super::segment::{self, Segment};
 use super::{At as _, Error};
 
-/// How often [`Reader::wait`] looks while lines come.
+/// The interval of [`Reader::wait`] while lines arrive.
 const POLL: Duration = Duration::from_millis(5);
 
-/// How often it looks when none came for [`QUIET`]: waking up is what an idle gateway's time goes to.
+/// Its interval after no line for [`QUIET`], because wake-ups are the main cost of an idle gateway.
 const LAZY_POLL: Duration = Duration::from_millis(50);
 const QUIET: Duration = Duration::from_secs(1);
 
-/// How often a look is for a new segment, too.
+/// The interval in which it also looks for a new segment.
 const THOROUGH: Duration = Duration::from_millis(100);
 
-/// How much is read at once unless a line is longer.
+/// The bytes of one read, unless a line is longer.
 const CHUNK: usize = 256 * 1024;
 
 /// Reads a journal's lines from an offset.
@@ -31,28 +31,28 @@ pub struct Reader {
     offset: u64,
     open: Option<Open>,
     torn: u64,
-    /// What is torn behind the offset, known once the journal is finished.
+    /// The torn bytes after the offset, which are known when the journal is finished.
     tail: u64,
     corrupt: u64,
     missing: u64,
-    /// When there last was something to read.
+    /// The last time when there was something to read.
     busy: Instant,
-    /// When a new segment was last looked for.
+    /// The last look for a new segment.
     thorough: Instant,
 }
 
-/// The segment that the offset is in.
+/// The segment of the offset.
 struct Open {
     file: File,
     start: u64,
-    /// The segment behind it, once there is one. It begins where this one ends.
+    /// The next segment, if there is one. It begins where this one ends.
     next: Option<Segment>,
-    /// When the directory had changed last as it was listed, unless that was so short ago that it may have changed
-    /// since without a later time.
+    /// The directory's time of change at the last listing. None if it was so recent that a later change could have the
+    /// same time.
     listed: Option<SystemTime>,
 }
 
-/// More than the grain of a file system's times.
+/// More than the resolution of a file system's times.
 const GRAIN: Duration = Duration::from_millis(100);
 
 impl Open {
@@ -60,7 +60,7 @@ impl Open {
         Self { file, start, next: None, listed: None }
     }
 
-    /// Looks for a next segment, where a new file may have come.
+    /// Looks for the next segment, if the directory may have changed.
     fn find_next(&mut self, directory: &Path) -> Result<(), Error> {
         let changed = fs::metadata(directory).and_then(|metadata| metadata.modified()).ok();
         if self.next.is_none() && (changed.is_none() || self.listed != changed) {
@@ -75,10 +75,10 @@ impl Open {
 impl Reader {
     /// Reads the journal in `directory`, which need not exist yet.
     #[must_use]
-    pub fn new(directory: &Path, offset: u64) -> Self {
+    pub fn new(directory: impl Into<PathBuf>, offset: u64) -> Self {
         let now = Instant::now();
         Self {
-            directory: directory.to_owned(),
+            directory: directory.into(),
             offset,
             open: None,
             torn: 0,
@@ -90,7 +90,7 @@ impl Reader {
         }
     }
 
-    /// Whether the journal's writer lives, that is holds its lock.
+    /// Whether the journal's writer lives, that is, holds its lock.
     #[must_use]
     pub fn is_live(&self) -> bool {
         segment::is_live(&self.directory)
@@ -102,31 +102,32 @@ impl Reader {
         self.offset
     }
 
-    /// Bytes of lines that were cut off.
+    /// The bytes of torn lines.
     #[must_use]
     pub fn torn(&self) -> u64 {
         self.torn + self.tail
     }
 
-    /// Lines that are no JSON object.
+    /// The number of lines that are not JSON objects.
     #[must_use]
     pub fn corrupt(&self) -> u64 {
         self.corrupt
     }
 
-    /// Bytes of segments that are gone.
+    /// The bytes of missing segments.
     #[must_use]
     pub fn missing(&self) -> u64 {
         self.missing
     }
 
-    /// Goes on from `offset`.
+    /// Continues at `offset`.
     pub fn seek(&mut self, offset: u64) {
         self.offset = offset;
         self.open = None;
     }
 
-    /// The next events: at most `max_events`, and `max_bytes` unless the first is longer; none only where there is none.
+    /// The next events: at most `max_events`, and at most `max_bytes` unless the first is longer. Empty only if there
+    /// are no events.
     pub fn read(&mut self, max_events: usize, max_bytes: usize) -> Result<Batch, Error> {
         let mut batch = Batch::default();
         let mut chunk = Vec::new();
@@ -135,13 +136,13 @@ impl Reader {
             for end in memchr::memchr_iter(b'\n', &chunk) {
                 let event = &chunk[begin..end];
                 begin = end + 1;
-                match scan::keys(event) {
-                    Some(keys) => {
+                match scan::record(event) {
+                    Some(record) => {
                         let full = batch.bytes() + event.len() > max_bytes && !batch.is_empty();
                         if full || batch.len() == max_events {
                             return Ok(batch);
                         }
-                        batch.push(self.offset, event, &keys);
+                        batch.push(self.offset, event, &record);
                     }
                     None => self.corrupt += 1,
                 }
@@ -151,12 +152,12 @@ impl Reader {
         Ok(batch)
     }
 
-    /// Waits until there is something to read; false when `timeout` passed first.
+    /// Waits until there is something to read; false if `timeout` passes first.
     pub fn wait(&mut self, timeout: Duration) -> Result<bool, Error> {
         let deadline = Instant::now() + timeout;
         loop {
             let now = Instant::now();
-            // Rotations are rare and listing a directory is not free, so a new segment is looked for now and then.
+            // Rotations are rare and listing a directory has a cost, so a new segment is looked for only at intervals.
             let thorough = now - self.thorough >= THOROUGH || now >= deadline;
             if thorough {
                 self.thorough = now;
@@ -173,15 +174,15 @@ impl Reader {
         }
     }
 
-    /// Whether the open segment has bytes behind the offset, or none is open yet.
+    /// Whether the open segment has bytes after the offset, or no segment is open yet.
     fn has_grown(&self) -> bool {
         let Some(Open { file, start, .. }) = &self.open else { return true };
         file.metadata().is_ok_and(|metadata| start + metadata.len() > self.offset)
     }
 
-    /// Whether the writer is gone and nothing is left to read. Then a torn last line is counted.
+    /// Whether the writer has ended and nothing is left to read. Then a torn last line is counted.
     pub fn finished(&mut self) -> Result<bool, Error> {
-        // In this order: what the writer wrote last is there once its lock is free.
+        // In this order: after the writer's lock is free, its last lines are in the file.
         let live = self.is_live();
         let finished = !live && !self.chunk(&mut Vec::new(), 1)?;
         if finished {
@@ -190,7 +191,8 @@ impl Reader {
         Ok(finished)
     }
 
-    /// Deletes segments that end at or before `offset` and were written `age` ago or earlier, but never the last one.
+    /// Deletes segments that end at or before `offset` and were last written at least `age` ago, but never the last
+    /// one.
     pub fn delete_before(&self, offset: u64, age: Duration) -> Result<usize, Error> {
         let segments = segment::list(&self.directory)?;
         let now = SystemTime::now();
@@ -202,7 +204,7 @@ impl Reader {
                 if old { fs::remove_file(path).map(|()| 1) } else { Ok(0) }
             });
             match removed {
-                // A writer that drops the oldest was faster.
+                // A writer that drops the oldest segments was faster.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 removed => deleted += removed.at(path)?,
             }
@@ -210,15 +212,16 @@ impl Reader {
         Ok(deleted)
     }
 
-    /// Deletes the journal with all its files.
+    /// Deletes the journal's files, and its directory unless it has foreign files.
     pub fn delete_journal(&self) -> Result<(), Error> {
-        match fs::remove_dir_all(&self.directory) {
+        match segment::delete(&self.directory) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).at(&self.directory),
             _ => Ok(()),
         }
     }
 
-    /// Reads whole lines from the offset on, of about `size` bytes unless the first is longer; false when there is none yet.
+    /// Reads whole lines from the offset on, with about `size` bytes unless the first is longer; false if there is none
+    /// yet.
     fn chunk(&mut self, chunk: &mut Vec<u8>, size: usize) -> Result<bool, Error> {
         let mut size = size.max(4096);
         loop {
@@ -228,12 +231,12 @@ impl Reader {
                 }
                 return Ok(false);
             };
-            // In this order: a segment is complete once there is a next one, at whose offset it ends.
+            // In this order: a segment is complete when there is a next one, and it ends at the next one's offset.
             open.find_next(&self.directory)?;
             let Open { file, start, next, .. } = &*open;
             let room = next.as_ref().map_or(usize::MAX, |next| saturate(next.start.saturating_sub(self.offset)));
             let at = self.offset - *start;
-            // No larger than what is there: it would be cleared for nothing, ten times a second where nothing comes.
+            // Not larger than the file: clearing the buffer would be wasted, ten times a second on an idle gateway.
             let there = saturate(file.metadata().at(&self.directory)?.len().saturating_sub(at));
             chunk.resize(size.min(room).min(there), 0);
             let read = file.read_at(chunk, at).at(&self.directory)?;
@@ -247,7 +250,7 @@ impl Reader {
                     size *= 2;
                     continue;
                 }
-                // No event has a zero in it, and those that a power cut left may be megabytes, which nobody needs to hold.
+                // No event contains a zero byte. A power cut may leave megabytes of zeros, which are not loaded.
                 if let Some(length) = line_length(file, at, room).at(&self.directory)? {
                     self.corrupt += 1;
                     self.offset += length;
@@ -263,7 +266,7 @@ impl Reader {
         }
     }
 
-    /// Opens the segment that holds the offset, or the first one behind it.
+    /// Opens the segment that contains the offset, or the first one after it.
     fn open_segment(&mut self) -> Result<bool, Error> {
         loop {
             let segments = segment::list(&self.directory)?;
@@ -279,14 +282,14 @@ impl Reader {
         }
     }
 
-    /// Bytes behind the offset in the last segment.
+    /// The bytes after the offset in the last segment.
     fn tail_bytes(&self) -> Result<u64, Error> {
         let last = segment::list(&self.directory)?.pop();
         Ok(last.map_or(0, |last| (last.start + last.bytes()).saturating_sub(self.offset)))
     }
 }
 
-/// None where it was deleted since it was listed: a writer that drops the oldest does not ask its readers.
+/// None if it was deleted after it was listed: a writer that drops the oldest segments does not ask its readers.
 fn open_file(path: &Path) -> Result<Option<File>, Error> {
     match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -294,7 +297,7 @@ fn open_file(path: &Path) -> Result<Option<File>, Error> {
     }
 }
 
-/// The bytes from `offset` to the end of the line, newline included; None where there is none within `room`.
+/// The bytes from `offset` to the end of the line, newline included; None if it does not end within `room`.
 fn line_length(file: &File, offset: u64, room: usize) -> io::Result<Option<u64>> {
     let mut window = vec![0; CHUNK];
     let mut length = 0;

@@ -1,29 +1,29 @@
-//! Whether a line is an event: a JSON object.
+//! Decides whether a line is an event, that is, a JSON object.
 //!
-//! `serde_json` says so, but for lines as a gateway writes them, without white space and exponents, and not very deep: a [`Scan`]
-//! sees in a fraction of the time that they are objects. It takes nothing for one that `serde_json` does not, and does not judge
-//! what is unlike our own lines, so that there need not be a second parser that is right about everything.
+//! `serde_json` decides. For lines as a gateway writes them, a [`Scan`] finds the answer in a fraction of the time:
+//! without white space and exponents, and not very deep. It accepts nothing that `serde_json` refuses. It gives up on
+//! all other lines, so that it need not be a complete second parser.
 
 use std::borrow::Cow;
 
 use wide::u8x16;
 
-use super::message_key::{Keys, text};
+use super::record::{Record, text};
 
-/// The keys of a line; None for one that is no JSON object.
-pub(super) fn keys(line: &[u8]) -> Option<Keys<'_>> {
+/// The record of a line; None if it is not a JSON object.
+pub(crate) fn record(line: &[u8]) -> Option<Record<'_>> {
     let text = std::str::from_utf8(line).ok().filter(|text| text.starts_with('{'))?;
     Scan::new(text).event().or_else(|| serde_json::from_str(text).ok())
 }
 
-/// How deep it looks: deeper than a query's names may nest by default.
+/// The greatest depth of a scan. It is more than the default limit of a query's names.
 const DEPTH: u32 = 40;
 
-/// A look at a line from its beginning to its end. Whatever it meets, None means that it does not know.
+/// A scan of a line from its beginning to its end. None always means that it cannot decide.
 struct Scan<'l> {
     text: &'l str,
     at: usize,
-    /// Where the block begins that was looked at last for what ends strings, and what was found.
+    /// The beginning of the block that was last searched for the ends of strings, and its result.
     block: Option<usize>,
     stops: u64,
 }
@@ -33,39 +33,42 @@ impl<'l> Scan<'l> {
         Self { text, at: 0, block: None, stops: 0 }
     }
 
-    /// The keys of an event that is all of the text.
-    fn event(mut self) -> Option<Keys<'l>> {
-        let mut keys = Keys::default();
+    /// The record of an event that fills the whole text.
+    fn event(mut self) -> Option<Record<'l>> {
+        let mut record = Record::default();
         self.take(b'{')?;
         if self.take(b'}').is_none() {
             self.items(b'}', |scan| {
                 let begin = scan.at;
                 scan.take(b'"')?;
-                // Of the names of an event, unlike those that are nested, `serde_json` checks what their escapes mean.
+                // Top-level names with escapes are left to `serde_json`, because their meaning counts. Nested names do
+                // not count.
                 let is_plain = scan.string()?;
                 let name = is_plain.then(|| &scan.text[begin..scan.at])?;
                 scan.take(b':')?;
                 match name {
-                    r#""userId""# => scan.id(&mut keys.user_id)?,
-                    r#""anonymousId""# => scan.id(&mut keys.anonymous_id)?,
+                    r#""userId""# => scan.text(&mut record.user_id)?,
+                    r#""anonymousId""# => scan.text(&mut record.anonymous_id)?,
+                    r#""receivedAt""# => scan.text(&mut record.received_at)?,
+                    r#""pipelineId""# => scan.text(&mut record.pipeline_id)?,
                     _ => scan.value(DEPTH)?,
                 }
                 Some(())
             })?;
         }
-        (self.at == self.text.len()).then_some(keys)
+        (self.at == self.text.len()).then_some(record)
     }
 
-    /// A value, whose text goes to `id`, if it is one.
-    fn id(&mut self, id: &mut Option<Cow<'l, str>>) -> Option<()> {
+    /// A value. If it is a string, its text goes to `member`.
+    fn text(&mut self, member: &mut Option<Cow<'l, str>>) -> Option<()> {
         let begin = self.at;
         if self.take(b'"').is_none() {
-            *id = None;
+            *member = None;
             return self.value(DEPTH);
         }
         let is_plain = self.string()?;
         let raw = &self.text[begin..self.at];
-        *id = if is_plain { Some(Cow::Borrowed(&raw[1..raw.len() - 1])) } else { text(raw) };
+        *member = if is_plain { Some(Cow::Borrowed(&raw[1..raw.len() - 1])) } else { text(raw) };
         Some(())
     }
 
@@ -89,7 +92,7 @@ impl<'l> Scan<'l> {
         }
     }
 
-    /// At least one item, and what closes them.
+    /// At least one item, and the closing bracket.
     #[inline]
     fn items(&mut self, close: u8, mut item: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
         loop {
@@ -101,7 +104,7 @@ impl<'l> Scan<'l> {
         }
     }
 
-    /// The rest of a string, and whether nothing is escaped in it.
+    /// The rest of a string, and whether it has no escapes.
     #[inline]
     fn string(&mut self) -> Option<bool> {
         let mut is_plain = true;
@@ -116,7 +119,7 @@ impl<'l> Scan<'l> {
         }
     }
 
-    /// Goes to the next byte that ends a string, escapes, or may not be in one.
+    /// Moves to the next byte that ends a string, begins an escape, or is not allowed in a string.
     #[inline]
     fn skip(&mut self) {
         loop {
@@ -181,8 +184,8 @@ impl<'l> Scan<'l> {
 
 const BLOCK: usize = 64;
 
-/// Where in the block that begins at `start` a byte ends a string, escapes, or may not be in one: bit `i` is byte `i`. As if
-/// a `"` followed, the end of the text is one.
+/// The bytes of the block at `start` that end a string, begin an escape, or are not allowed in a string: bit `i` is
+/// byte `i`. The end of the text counts as one, as if a `"` followed.
 #[inline]
 fn stops(text: &[u8], start: usize) -> u64 {
     let rest = text.get(start..).unwrap_or_default();
@@ -206,7 +209,7 @@ fn stops(text: &[u8], start: usize) -> u64 {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Keys, Scan, keys};
+    use super::{Record, Scan, record};
 
     const EVENT: &str = concat!(
         r#"{"type":"track","event":"Email \"Opened\"","userId":"user_1","anonymousId":"b\u00e9\/","properties":{"#,
@@ -214,20 +217,40 @@ mod tests {
         r#""context":{"ip":"203.0.113.7","gpc":true,"no":false,"n":120}}"#
     );
 
-    fn asked(line: &[u8]) -> Option<Keys<'_>> {
+    fn asked(line: &[u8]) -> Option<Record<'_>> {
         serde_json::from_str(std::str::from_utf8(line).ok().filter(|text| text.starts_with('{'))?).ok()
     }
 
     #[test]
     fn an_event_is_judged_without_asking() {
-        assert_eq!(Scan::new(EVENT).event().as_ref().and_then(Keys::key), Some("user_1"));
+        assert_eq!(Scan::new(EVENT).event().as_ref().and_then(Record::key), Some("user_1"));
     }
 
     #[test]
     fn any_depth_is_an_object() {
-        for (depth, close) in [(39, "]"), (40, "]"), (41, "]"), (100, "]"), (39, ""), (40, ""), (41, ""), (100, "")] {
-            let line = format!(r#"{{"userId":"u","a":{}{}}}"#, "[".repeat(depth), close.repeat(depth));
-            assert_eq!(keys(line.as_bytes()).is_some(), !close.is_empty(), "{depth}");
+        // Recursion to the end of the stack would end the process.
+        for (open, close) in [("[", "]"), (r#"{"b":"#, "}"), (r#"[{"b":"#, "}]")] {
+            for depth in [19, 20, 21, 39, 40, 41, 100, 200_000] {
+                for (inside, is_object) in [("0", true), ("", open == "[")] {
+                    let (begin, end) = (open.repeat(depth), close.repeat(depth));
+                    let line = format!(r#"{{"userId":"u","a":{begin}{inside}{end}}}"#);
+                    assert_eq!(record(line.as_bytes()).is_some(), is_object, "{depth} {open}{inside}");
+                    let cut = &line.as_bytes()[..line.len() - 1];
+                    assert!(record(cut).is_none(), "{depth} {open}{inside}, cut off");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_nested_is_looked_at_down_to_a_depth() {
+        let own = |line: &str| Scan::new(line).event().is_some();
+        for (open, close) in [("[", "]"), (r#"{"b":"#, "}")] {
+            for (depth, is_seen) in [(0, true), (1, true), (40, true), (41, false)] {
+                let value = format!("{}0{}", open.repeat(depth), close.repeat(depth));
+                assert_eq!(own(&format!(r#"{{"a":{value}}}"#)), is_seen, "{depth} {open}");
+                assert_eq!(own(&format!(r#"{{"userId":{value}}}"#)), is_seen, "{depth} {open}");
+            }
         }
     }
 
@@ -244,7 +267,7 @@ mod tests {
                 let at = at.index(line.len());
                 line.splice(at..line.len().min(at + cut), put.bytes());
             }
-            prop_assert_eq!(keys(&line), asked(&line));
+            prop_assert_eq!(record(&line), asked(&line));
         }
 
         #[test]
@@ -252,7 +275,7 @@ mod tests {
             text in "(\\{|\\}|\\[|\\]|,|:|\"userId\":|\"anonymousId\":|\"u\"|\"\\\\(u00e9|ud83d\\\\ude00|ud800|u12|x|n)\"|\"[a-z]{0,70}\"|\"a\":|-?0|12|\\.5|e9|-|true|null|nul| |é|\t){0,12}",
         ) {
             for line in [format!("{{{text}"), format!("{{{text}}}"), format!(r#"{{"userId":{text}}}"#), format!(r#"{{"a":[{text}]}}"#)] {
-                prop_assert_eq!(keys(line.as_bytes()), asked(line.as_bytes()));
+                prop_assert_eq!(record(line.as_bytes()), asked(line.as_bytes()));
             }
         }
     }

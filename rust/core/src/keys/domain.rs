@@ -1,14 +1,14 @@
-//! Which pages may use a key: the hosts of Origin and Referer against a list of domains.
+//! Decides which pages may use a key: compares the hosts of Origin and Referer with a list of domains.
 //!
-//! This holds browsers to a list, which send these headers as the URL standard writes them: in lower case, with IDNs
-//! in Punycode and without credentials. Whatever else there is in a header is refused rather than interpreted.
+//! The list binds browsers. They write these headers in the form of the URL standard: in lower case, with IDNs in
+//! Punycode, and without credentials. Other forms are refused and not interpreted.
 
 use std::net::Ipv4Addr;
 
 use url::Host;
 
-/// A domain, which stands for its subdomains, too, or an IP address, IPv6 in brackets: read as the URL standard reads
-/// a host, so that it can be compared with one. None when it is neither.
+/// A domain, which includes its subdomains, or an IP address with IPv6 in brackets. It is parsed like a host in the URL
+/// standard, so that the two can be compared. None if it is neither.
 #[must_use]
 pub fn parse(text: &str) -> Option<Host> {
     match Host::parse(text).ok()? {
@@ -20,16 +20,16 @@ pub fn parse(text: &str) -> Option<Host> {
     }
 }
 
-/// Whether a page of this origin may use a key that is for `domains`. An empty list allows all.
+/// Whether a page with this origin may use a key for `domains`. An empty list allows all pages.
 ///
-/// Referer counts where there is no Origin, or one that says nothing (`null`). With neither, nothing can be said
-/// against the request: mails are read in programs that send none.
+/// Referer counts if Origin is missing or `null`. Without both, the request is allowed unless a page is `required`,
+/// because mail programs send neither.
 #[must_use]
-pub fn allows(domains: &[Host], origin: Option<&str>, referer: Option<&str>) -> bool {
+pub fn allows(domains: &[Host], required: bool, origin: Option<&str>, referer: Option<&str>) -> bool {
     let origin = origin.filter(|&origin| !matches!(origin, "" | "null"));
     let page = origin.or(referer.filter(|referer| !referer.is_empty()));
-    domains.is_empty()
-        || page.is_none_or(|url| host(url).is_some_and(|host| domains.iter().any(|domain| covers(domain, &host))))
+    let Some(url) = page else { return !required };
+    domains.is_empty() || host(url).is_some_and(|host| domains.iter().any(|domain| covers(domain, &host)))
 }
 
 fn covers(domain: &Host, host: &Host<&str>) -> bool {
@@ -47,8 +47,8 @@ fn covers(domain: &Host, host: &Host<&str>) -> bool {
     }
 }
 
-/// The host of a URL as a browser sends it in a header: `scheme://host[:port]` and anything behind it. A URL with
-/// credentials has none, since RFC 9110, section 10.1.3, forbids them there.
+/// The host of a URL in a browser's header: `scheme://host[:port]`, followed by anything. A URL with credentials has
+/// none, because RFC 9110, section 10.1.3, forbids them there.
 fn host(url: &str) -> Option<Host<&str>> {
     let (scheme, rest) = url.split_once("://")?;
     let alphabetic = scheme.starts_with(|c: char| c.is_ascii_alphabetic());
@@ -68,8 +68,8 @@ fn host(url: &str) -> Option<Host<&str>> {
     (valid && (port.is_empty() || port.starts_with(':'))).then_some(host)
 }
 
-/// A host that is no IPv6 address, without the dot of the root. All that could be read in two ways is refused: `@`,
-/// `\`, `%`, white space.
+/// A host that is not an IPv6 address, without the dot of the root. Ambiguous characters are refused: `@`, `\`, `%`,
+/// white space.
 fn name(host: &str) -> Option<Host<&str>> {
     let host = host.strip_suffix('.').unwrap_or(host);
     let valid = !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));

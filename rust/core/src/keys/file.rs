@@ -1,23 +1,28 @@
-//! The key file: TOML, one `[[pipeline]]` for each key. Errors name a line, and no key in full.
+//! Reads the key file: TOML, with one `[[pipeline]]` per key. Errors name a line, and show no whole key.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use toml::Spanned;
+use zeroize::Zeroizing;
 
-use super::rate::Bucket;
+use super::rate::{Buckets, Limit};
+use super::terms::Said;
 use super::{Entry, Keys, domain};
+use crate::protect::{Guard, Secret};
 
 const PREFIXES: [&str; 2] = ["dk_live_", "dk_test_"];
 
-/// What is wrong with a key file, in one line, and with no key in full.
+/// The error of a key file, in one line, without a whole key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeysError {
     /// The line, counted from 1.
     pub line: usize,
-    /// What is wrong there.
+    /// The error in that line.
     pub message: String,
 }
 
@@ -46,8 +51,23 @@ struct Pipeline {
     enabled: bool,
     #[serde(default)]
     domain_allowlist: Vec<Spanned<String>>,
+    #[serde(default)]
+    require_origin: bool,
     rate_limit_rps: Option<Spanned<f64>>,
-    /// For the people who keep the file, as the labels are: only the type matters here.
+    topic: Option<Spanned<String>>,
+    #[serde(default, deserialize_with = "secrets")]
+    secrets: Vec<Spanned<Zeroizing<String>>>,
+    require_signature: Option<Spanned<bool>>,
+    max: Option<Spanned<String>>,
+    default: Option<Spanned<String>>,
+    consent: Option<Spanned<String>>,
+    unknown: Option<Spanned<String>>,
+    scope: Option<Spanned<String>>,
+    aggregate_properties: Option<Spanned<Vec<String>>>,
+    aggregate_minimum: Option<Spanned<i64>>,
+    #[serde(default)]
+    refuse_addresses: bool,
+    /// For the people who maintain the file, like the labels. Only the type is checked.
     #[serde(rename = "name")]
     _name: Option<String>,
     #[serde(default, rename = "labels")]
@@ -60,15 +80,34 @@ fn enabled() -> bool {
 
 const DEFAULT_LIMIT: f64 = 1000.0;
 
+/// The prefix before the name of a variable that contains a secret.
+const ENV: &str = "env:";
+
+/// A list of texts. No error shows any of them.
+fn secrets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Spanned<Zeroizing<String>>>, D::Error> {
+    Vec::deserialize(deserializer).map_err(|_| D::Error::custom("secrets is not a list of texts"))
+}
+
 impl Keys {
-    /// Reads a key file: TOML, one `[[pipeline]]` for each key.
+    /// Reads a key file: TOML, with one `[[pipeline]]` per key.
     ///
-    /// `id` (`pip_` and more, 64 characters of `[A-Za-z0-9_-]` at most) and `key` (`dk_live_` or `dk_test_` and more,
-    /// the same) are required, or in place of `key` a `write_key`, which another vendor gave out (up to 64 characters of
-    /// the same, for [`Compat`](crate::options::Compat)); `enabled` (true), `domain_allowlist` (empty: all), `rate_limit_rps` (1000; positive),
-    /// `name` and `labels` (text to text) are not. One pipeline may have several keys, in a `[[pipeline]]` each, so
-    /// that keys can be changed without a gap; a key belongs to one pipeline. A file without any pipeline is an
-    /// error: it is most likely one that is being written.
+    /// Required are `id` (`pip_` and more, at most 64 characters of `[A-Za-z0-9_-]`) and `key` (`dk_live_` or
+    /// `dk_test_` and more, with the same limits). Instead of `key`, there may be a `write_key` that another vendor
+    /// gave out (up to 64 of the same characters, for [`Compat`](crate::options::Compat)).
+    ///
+    /// The other members are optional. Their defaults are in parentheses:
+    ///
+    /// - Use of the key: `enabled` (true), `domain_allowlist` (empty: all), `require_origin` (false), `rate_limit_rps`
+    ///   (1000; positive).
+    /// - `topic`: the Kafka topic of this pipeline's events.
+    /// - Signatures: `secrets` (none; texts, or `env:` and the name of a variable of this process), `require_signature`
+    ///   (false).
+    /// - Consent: `max` (`individual`), `default` (`max`), `consent` (none: nobody is looked up), `unknown` (`none`),
+    ///   `scope` (the id), `aggregate_properties` (none), `aggregate_minimum` (5), `refuse_addresses` (false).
+    /// - For people: `name` and `labels` (text to text).
+    ///
+    /// A pipeline may have several keys, each in its own `[[pipeline]]`, so that keys can be changed without a gap. A
+    /// key belongs to one pipeline. A file without any pipeline is an error, because it is probably being written.
     pub fn parse(text: &str) -> Result<Self, KeysError> {
         let line = |at: usize| text.bytes().take(at).filter(|&byte| byte == b'\n').count() + 1;
         let error = |at, message: String| KeysError { line: line(at), message: message.replace(char::is_control, " ") };
@@ -79,22 +118,56 @@ impl Keys {
         }
         let mut keys = Self::default();
         let mut places = Vec::with_capacity(file.pipeline.len());
-        for pipeline in file.pipeline {
+        for mut pipeline in file.pipeline {
             let at = pipeline.span().start;
+            if let Some(topic) = pipeline.get_mut().topic.take() {
+                let at = topic.span().start;
+                let message = keys.route(pipeline.get_ref().id.get_ref(), topic.get_ref()).err();
+                message.map_or(Ok(()), |message| Err(error(at, message)))?;
+            }
             let (at, entry) = pipeline.into_inner().check(at).map_err(|(at, message)| error(at, message))?;
+            keys.agree(&entry).map_err(|message| error(at, message))?;
             if let Some(other) = keys.position(&entry.key) {
                 let first = line(places[other]);
-                return Err(error(at, format!("key {} is that of line {first} again", mask(&entry.key))));
+                return Err(error(at, format!("key {} repeats the key of line {first}", mask(&entry.key))));
             }
             places.push(at);
             keys.push(entry);
         }
+        let has_room = keys.use_buckets(Buckets::in_memory(keys.count()));
+        debug_assert!(has_room, "it was made for as many");
         Ok(keys)
     }
 }
 
+impl Keys {
+    /// Refuses a key whose terms differ from those of its pipeline's first key, because a person's decision applies to
+    /// both.
+    fn agree(&self, entry: &Entry) -> Result<(), String> {
+        match self.terms.get(&*entry.pipeline) {
+            Some(terms) if *terms != entry.terms => Err(format!(
+                "the consent members differ from another key of {}: give both keys the same",
+                entry.pipeline
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes the topic of a pipeline's events.
+    fn route(&mut self, id: &str, topic: &str) -> Result<(), String> {
+        let fits = (1..=249).contains(&topic.len()) && topic.chars().all(|c| is_name_char(c) || c == '.');
+        if !fits || topic == "." || topic == ".." {
+            return Err(format!("topic {:?} is not 1 to 249 of A-Z a-z 0-9 . _ -", mask_all(topic)));
+        }
+        match self.topics.insert(id.to_owned(), topic.to_owned()) {
+            Some(other) if other != topic => Err(format!("topic {topic:?} of {id} differs from {other:?} above")),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Pipeline {
-    /// The entry, and where its key is; or what is wrong, and where. `at` is where the table begins.
+    /// The entry, and the place of its key; or an error, and its place. `at` is the beginning of the table.
     fn check(self, at: usize) -> Result<(usize, Entry), (usize, String)> {
         if !is_name(self.id.get_ref(), &["pip_"]) {
             let message = format!("id {:?} is not pip_ and 1 to 60 of A-Z a-z 0-9 _ -", mask_all(self.id.get_ref()));
@@ -105,7 +178,7 @@ impl Pipeline {
             (None, Some(key)) => (key, "write_key", &[""][..], "1 to 64"),
             (None, None) => return Err((at, "missing field `key`".to_owned())),
             (Some(_), Some(key)) => {
-                let message = "key and write_key are two keys, each of which needs a [[pipeline]]".to_owned();
+                let message = "key and write_key are two keys: give each its own [[pipeline]]".to_owned();
                 return Err((key.span().start, message));
             }
         };
@@ -119,23 +192,58 @@ impl Pipeline {
             let at = self.rate_limit_rps.map_or(0, |limit| limit.span().start);
             return Err((at, format!("rate_limit_rps {limit} is not a positive number")));
         }
+        let terms = Said {
+            max: self.max,
+            default: self.default,
+            consent: self.consent,
+            unknown: self.unknown,
+            scope: self.scope,
+            properties: self.aggregate_properties,
+            minimum: self.aggregate_minimum,
+            refuse_addresses: self.refuse_addresses,
+        };
+        let terms = terms.check(self.id.get_ref())?.map(Arc::new);
         let domains = self.domain_allowlist.iter().map(|text| {
             domain::parse(text.get_ref()).ok_or_else(|| {
                 let text_shown = mask_all(text.get_ref());
                 let message =
-                    format!("domain {text_shown:?} is not like \"example.com\", which stands for its subdomains too");
+                    format!("domain {text_shown:?} is not like \"example.com\", which includes its subdomains");
                 (text.span().start, message)
             })
         });
+        let secrets =
+            self.secrets.iter().map(|text| read_secret(text.get_ref()).map_err(|why| (text.span().start, why)));
+        let secrets = secrets.collect::<Result<Vec<_>, _>>()?;
+        let required = self.require_signature.as_ref().is_some_and(|required| *required.get_ref());
+        if let (true, true, Some(required)) = (required, secrets.is_empty(), &self.require_signature) {
+            return Err((required.span().start, "require_signature needs secrets".to_owned()));
+        }
         let entry = Entry {
+            terms,
             domains: domains.collect::<Result<_, _>>()?,
+            require_origin: self.require_origin,
             key: key.into_inner().into(),
             pipeline: self.id.into_inner().into(),
             enabled: self.enabled,
-            bucket: Arc::new(Mutex::new(Bucket::new(limit))),
+            guard: Guard::new(secrets, required).map(Box::new),
+            limit: Limit::new(limit),
+            place: 0,
         };
         Ok((at, entry))
     }
+}
+
+/// A secret of the file, or its error, without a character of the secret.
+fn read_secret(text: &str) -> Result<Secret, String> {
+    let Some(name) = text.strip_prefix(ENV) else {
+        return Secret::new(text).map_err(|weak| format!("a secret {weak}"));
+    };
+    let is_variable = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.is_empty() || name.len() > 64 || !name.chars().all(is_variable) {
+        return Err("a secret begins with env: but the name of a variable does not follow".to_owned());
+    }
+    let value = env::var(name).map(Zeroizing::new).map_err(|_| format!("the secret env:{name} is not set"))?;
+    Secret::new(&value).map_err(|weak| format!("the secret env:{name} {weak}"))
 }
 
 fn is_name_char(c: char) -> bool {
@@ -147,7 +255,7 @@ fn is_name(text: &str, prefixes: &[&str]) -> bool {
     rest.is_some_and(|rest| !rest.is_empty()) && text.len() <= 64 && text.chars().all(is_name_char)
 }
 
-/// A key as it may be shown: its prefix and at most two characters and a quarter of the rest.
+/// The part of a key that may be shown: its prefix, and of the rest at most two characters and at most a quarter.
 #[must_use]
 pub fn mask(key: &str) -> String {
     let secret = PREFIXES.iter().find_map(|prefix| key.strip_prefix(prefix)).unwrap_or(key);

@@ -1,140 +1,165 @@
-//! Pipeline keys: which `wk` is accepted, from which pages, and how often. `file` has the format that they are read from.
+//! Write keys: which `wk` is accepted, from which pages, and how often. `file` reads the key file, `domain` checks
+//! pages, `rate` limits, and `terms` reads consent members.
 //!
-//! The judgement is on the way of every request; reading a file is not.
+//! Judging is on the hot path of every request; reading a file is not. No error and no log shows a whole key.
 
 pub mod domain;
 mod file;
 pub mod rate;
+mod terms;
 
+use std::collections::BTreeMap;
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use url::Host;
 
+use crate::consent::Terms;
+use crate::protect::Guard;
 use crate::reason::Reason;
-use rate::Bucket;
+use rate::{Buckets, Limit};
 
 pub use file::{KeysError, mask};
 
-/// A key and what it is judged by.
+/// A key with its rules.
 struct Entry {
     key: Box<str>,
     pipeline: Box<str>,
     enabled: bool,
     domains: Box<[Host]>,
-    /// Shared with the keys of the file that was read before: see [`Keys::adopt`].
-    bucket: Arc<Mutex<Bucket>>,
-}
-
-impl Entry {
-    /// A number is whole after each change, so a panic elsewhere is no reason to refuse for ever.
-    fn bucket(&self) -> MutexGuard<'_, Bucket> {
-        self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    /// None without secrets.
+    guard: Option<Box<Guard>>,
+    /// The terms; None if the entry states none.
+    terms: Option<Arc<Terms>>,
+    require_origin: bool,
+    limit: Limit,
+    /// The place of its bucket in `buckets`.
+    place: usize,
 }
 
 /// The keys of a file.
 #[derive(Default)]
 pub struct Keys {
-    /// In the file's order.
+    /// The entries in the file's order.
     entries: Vec<Entry>,
     /// Positions in `entries`, by key.
     index: HashTable<usize>,
     hasher: DefaultHashBuilder,
-    /// Requests for each of `entries` since the last look. Apart from them, so that a look at many is fast.
-    demand: Vec<AtomicU64>,
+    buckets: Buckets,
+    /// The topics of pipelines with their own topic, by the pipeline's id.
+    topics: BTreeMap<String, String>,
+    /// The terms of each pipeline, by its id.
+    terms: BTreeMap<String, Option<Arc<Terms>>>,
 }
 
 impl Keys {
     fn push(&mut self, entry: Entry) {
-        let Self { entries, index, hasher, demand } = self;
+        let Self { entries, index, hasher, terms, .. } = self;
+        terms.entry(entry.pipeline.to_string()).or_insert_with(|| entry.terms.clone());
         let hash = hasher.hash_one(&*entry.key);
         index.insert_unique(hash, entries.len(), |&i| hasher.hash_one(&*entries[i].key));
         entries.push(entry);
-        demand.push(AtomicU64::default());
     }
 
     fn position(&self, key: &str) -> Option<usize> {
         self.index.find(self.hasher.hash_one(key), |&i| *self.entries[i].key == *key).copied()
     }
 
-    /// How many keys there are.
+    /// The topics of pipelines with their own topic, by the pipeline's id.
+    #[must_use]
+    pub fn topics(&self) -> &BTreeMap<String, String> {
+        &self.topics
+    }
+
+    /// The terms of each pipeline, by its id; None if it states none.
+    #[must_use]
+    pub fn terms(&self) -> &BTreeMap<String, Option<Arc<Terms>>> {
+        &self.terms
+    }
+
+    /// The terms of a key's pipeline, if the key exists and its pipeline states any.
+    #[cold]
+    pub(crate) fn terms_of(&self, wk: &str) -> Option<&Terms> {
+        self.position(wk).and_then(|position| self.entries[position].terms.as_deref())
+    }
+
+    /// Whether any pipeline may keep less than the event.
+    #[cold]
+    pub(crate) fn reduces(&self) -> bool {
+        self.terms.values().flatten().any(|terms| terms.reduces())
+    }
+
+    /// The number of keys.
     #[must_use]
     pub fn count(&self) -> usize {
         self.entries.len()
     }
 
-    /// Judges a request with the key `wk`: the id of its pipeline, or why it is refused. Only an accepted one costs a
-    /// token.
-    ///
-    /// `origin` and `referer` are the values of these headers. `now` is the time since some moment that is the same
-    /// in all calls for these keys, and for those that they were adopted from.
-    pub fn judge(&self, wk: &str, origin: Option<&str>, referer: Option<&str>, now: Duration) -> Result<&str, Reason> {
-        let position = self.admit(wk, origin, referer)?;
-        let entry = &self.entries[position];
-        self.demand[position].fetch_add(1, Ordering::Relaxed);
-        if entry.bucket().take(now) { Ok(&entry.pipeline) } else { Err(Reason::RateLimited) }
+    /// The id of a key's pipeline; empty for an unknown key.
+    #[cold]
+    pub(crate) fn pipeline(&self, wk: &str) -> &str {
+        self.position(wk).map_or("", |position| &*self.entries[position].pipeline)
     }
 
-    /// The same without the limit, which is none of a request that is judged again: its time is over.
-    pub fn judge_again(&self, wk: &str, origin: Option<&str>, referer: Option<&str>) -> Result<&str, Reason> {
-        self.admit(wk, origin, referer).map(|position| &*self.entries[position].pipeline)
-    }
-
-    fn admit(&self, wk: &str, origin: Option<&str>, referer: Option<&str>) -> Result<usize, Reason> {
+    /// Admits a request with the key `wk`, or returns the reason of rejection. `origin` and `referer` are the values of
+    /// these headers.
+    pub fn admit(&self, wk: &str, origin: Option<&str>, referer: Option<&str>) -> Result<Admitted<'_>, Reason> {
         let position = self.position(wk).ok_or(Reason::UnknownKey)?;
         let entry = &self.entries[position];
         if !entry.enabled {
             return Err(Reason::DisabledKey);
         }
-        if !domain::allows(&entry.domains, origin, referer) {
+        if !domain::allows(&entry.domains, entry.require_origin, origin, referer) {
             return Err(Reason::DomainNotAllowed);
         }
-        Ok(position)
+        Ok(Admitted { entry, buckets: &self.buckets })
     }
 
-    /// Goes on with the buckets of the keys that `old` has, too: their tokens, their shares, and the demand. To be
-    /// called once, before these keys take the place of the old ones, which may be in use meanwhile.
-    pub fn adopt(&mut self, old: &Self, now: Duration) {
-        for (entry, demand) in self.entries.iter_mut().zip(&self.demand) {
-            let Some(position) = old.position(&entry.key) else { continue };
-            let limit = entry.bucket().limit();
-            entry.bucket = Arc::clone(&old.entries[position].bucket);
-            entry.bucket().set_limit(limit, now);
-            demand.store(old.demand[position].swap(0, Ordering::Relaxed), Ordering::Relaxed);
-        }
-    }
-
-    /// The keys that were asked for since the last look, and how often, those refused by rate included.
-    pub fn demand(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.entries.iter().zip(&self.demand).filter_map(|(entry, demand)| {
-            // A look at what nobody asked for must not write to its cache line.
-            let asked = demand.load(Ordering::Relaxed) != 0;
-            asked.then(|| (&*entry.key, demand.swap(0, Ordering::Relaxed)))
-        })
-    }
-
-    /// The limit of a key in requests a second, for all workers of the gateway.
+    /// From now on, takes tokens from these buckets. False if they have no room for all keys; then nothing changes.
     #[must_use]
-    pub fn limit(&self, key: &str) -> Option<f64> {
-        self.position(key).map(|position| self.entries[position].bucket().limit())
+    pub fn use_buckets(&mut self, buckets: Buckets) -> bool {
+        let places: Option<Vec<usize>> = self.entries.iter().map(|entry| buckets.place(&entry.key)).collect();
+        let Some(places) = places else { return false };
+        for (entry, place) in self.entries.iter_mut().zip(places) {
+            entry.place = place;
+        }
+        self.buckets = buckets;
+        true
+    }
+}
+
+/// An admitted request: its page may use its key.
+#[derive(Clone, Copy)]
+pub struct Admitted<'k> {
+    entry: &'k Entry,
+    buckets: &'k Buckets,
+}
+
+impl<'k> Admitted<'k> {
+    /// The id of the key's pipeline.
+    #[must_use]
+    pub fn pipeline(self) -> &'k str {
+        &self.entry.pipeline
     }
 
-    /// This worker's part of a key's limit, from 0 to 1, which is 1 at first; see [`crate::keys::rate::share`]. Unknown
-    /// keys have none.
-    pub fn set_share(&self, key: &str, share: f64, now: Duration) {
-        if let Some(position) = self.position(key) {
-            self.entries[position].bucket().set_share(share, now);
-        }
+    /// The pipeline's terms, if it states any.
+    #[must_use]
+    pub fn terms(self) -> Option<&'k Terms> {
+        self.entry.terms.as_deref()
     }
 
-    /// The same for all keys: for a worker that begins, and where workers come and go.
-    pub fn set_shares(&self, share: f64, now: Duration) {
-        for entry in &self.entries {
-            entry.bucket().set_share(share, now);
-        }
+    /// The pipeline's guard, if it has secrets.
+    #[must_use]
+    pub fn guard(self) -> Option<&'k Guard> {
+        self.entry.guard.as_deref()
+    }
+
+    /// Takes a token. This is the last check, so that only accepted requests cost a token. `now` is the time since the
+    /// Unix epoch.
+    pub fn take(self, now: Duration) -> Result<&'k str, Reason> {
+        let Entry { limit, place, pipeline, .. } = self.entry;
+        if limit.take(self.buckets.bucket(*place), now) { Ok(pipeline) } else { Err(Reason::RateLimited) }
     }
 }

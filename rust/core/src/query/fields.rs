@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::notice::Id;
 use crate::query::form::Raw;
 use crate::text;
 
@@ -17,19 +18,24 @@ pub enum Field {
     Ts,
     /// One of [`CAMPAIGN`].
     Campaign(usize),
+    /// `s` and `x`, which `protect` reads.
+    Claim,
+    /// `m`, the mode (contract, section 9).
+    Mode,
 }
 
-/// A campaign's parameters, and what comes before their texts in an event.
-pub const CAMPAIGN: [(&[u8], &[u8]); 5] = [
+/// A campaign's parameters, each with the JSON before its text in an event.
+pub const CAMPAIGN: [(&[u8], &[u8]); 6] = [
     (b"utm_source", b"\"source\":\""),
     (b"utm_medium", b"\"medium\":\""),
     (b"utm_campaign", b"\"name\":\""),
     (b"utm_term", b"\"term\":\""),
     (b"utm_content", b"\"content\":\""),
+    (b"utm_id", b"\"id\":\""),
 ];
 
 impl Field {
-    /// The one of this name, which is decoded.
+    /// The reserved parameter with this decoded name.
     pub fn named(name: &[u8]) -> Option<Self> {
         Some(match name {
             b"wk" => Self::Wk,
@@ -39,6 +45,8 @@ impl Field {
             b"gid" => Self::Gid,
             b"mid" => Self::Mid,
             b"ts" => Self::Ts,
+            b"s" | b"x" => Self::Claim,
+            b"m" => Self::Mode,
             _ => return CAMPAIGN.iter().position(|(utm, _)| *utm == name).map(Self::Campaign),
         })
     }
@@ -55,25 +63,54 @@ pub struct Fields<'q> {
     pub aid: Trimmed<'q>,
     pub gid: Trimmed<'q>,
     pub mid: Trimmed<'q>,
+    /// Ids with bytes that are not UTF-8, as they were sent.
+    pub broken: Vec<(Id, Raw<'q>)>,
 }
 
-/// A text as UTF-8. A borrowed one is plain, see [`Raw::plain`].
+/// A text as UTF-8. A borrowed one is plain; see [`Raw::plain`].
 pub type Trimmed<'q> = Cow<'q, [u8]>;
 
 impl<'q> Fields<'q> {
-    /// Takes a value, unless there is one already: of a repeated name the first value counts that is not empty.
+    /// Takes a value, unless there is one already. For a repeated name, the first non-empty value counts.
     pub fn take(&mut self, field: Field, value: Raw<'q>) {
         match field {
             Field::Wk => first_trimmed(&mut self.wk, value, text::trim),
-            Field::Uid => first_trimmed(&mut self.uid, value, text::trim),
-            Field::Aid => first_trimmed(&mut self.aid, value, |text| text::trim(text::unquote(text::trim(text)))),
-            Field::Gid => first_trimmed(&mut self.gid, value, text::trim),
-            Field::Mid => first_trimmed(&mut self.mid, value, text::trim),
-            Field::E => first(&mut self.e, value),
-            Field::Ts => first(&mut self.ts, value),
+            Field::Uid => self.take_id(Id::User, value),
+            Field::Aid => self.take_id(Id::Anonymous, value),
+            Field::Gid => self.take_id(Id::Group, value),
+            Field::Mid => self.take_id(Id::Message, value),
+            Field::E => first(&mut self.e, value.trim()),
+            Field::Ts => first(&mut self.ts, value.trim()),
             Field::Campaign(which) => first(&mut self.campaign[which], value),
+            Field::Claim | Field::Mode => {}
         }
     }
+
+    #[inline]
+    fn take_id(&mut self, id: Id, value: Raw<'q>) {
+        let slot = match id {
+            Id::User => &mut self.uid,
+            Id::Anonymous => &mut self.aid,
+            Id::Group => &mut self.gid,
+            Id::Message => &mut self.mid,
+        };
+        if slot.is_empty() {
+            first_trimmed(slot, value, text::trim);
+            if id == Id::Anonymous && slot.first() == Some(&b'"') {
+                *slot = Cow::Owned(text::trim(text::unquote(slot)).to_vec());
+            }
+            if is_broken(slot, value) {
+                self.broken.push((id, value.trim()));
+            }
+        }
+    }
+}
+
+/// Whether a kept text has U+FFFD in place of bytes that are not UTF-8.
+#[inline]
+fn is_broken(text: &Trimmed<'_>, sent: Raw<'_>) -> bool {
+    matches!(text, Cow::Owned(text) if memchr::memmem::find(text, b"\xEF\xBF\xBD").is_some())
+        && str::from_utf8(&sent.bytes_of()).is_err()
 }
 
 fn first<'q>(slot: &mut Raw<'q>, value: Raw<'q>) {

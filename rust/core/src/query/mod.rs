@@ -1,11 +1,15 @@
-//! A query: splitting and decoding it, what its names mean, and the JSON that its dotted names nest to (contract, sections 2
-//! and 3). Knows nothing of headers, keys, limits of a pipeline or journals.
+//! Reads a query: splits and decodes it, interprets its names, and nests dotted names into JSON (contract, sections 2
+//! and 3).
 //!
-//! [`form`] splits and decodes, `parameters` keeps where each parameter is, `fields` has the reserved names, `tree` nests dotted
-//! names, and [`layout`] caches what the names of a template say.
+//! - [`form`] splits and decodes. `parameters` keeps the place of each parameter.
+//! - `fields` has the reserved names. `tree` nests dotted names.
+//! - [`layout`] caches the interpretation of a template's names.
+//!
+//! No input is an error, and no depth can exhaust the stack. This module does not know headers, keys, pipelines or
+//! journals.
 
 pub(crate) mod fields;
 pub mod form;
 pub mod layout;
-mod parameters;
+pub(crate) mod parameters;
 mod tree;

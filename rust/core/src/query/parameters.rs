@@ -1,25 +1,25 @@
-//! A query, split into its parameters, and names that were seen before.
+//! A query's parameters, and the names of earlier queries.
 
 use crate::query::form::{self, Raw};
 
 const KEPT_PARTS: usize = 4096;
 
-/// A query and where its parameters are in it.
+/// A query, and the places of its parameters.
 pub struct Parameters<'q, 'p> {
-    /// The whole of it.
+    /// The whole query.
     pub query: &'q [u8],
     parts: &'p [Parameter],
-    /// Of two queries whose names differ, or the order of them, hardly any have the same.
+    /// A digest of the names and their order. Different names hardly ever have the same digest.
     pub digest: u64,
 }
 
-/// Where a parameter is.
+/// The place of a parameter.
 pub struct Parameter {
     name: Part,
     value: Part,
 }
 
-/// A stretch of a query.
+/// A range of a query.
 struct Part {
     start: u32,
     end: u32,
@@ -42,10 +42,10 @@ impl Part {
 }
 
 impl<'q, 'p> Parameters<'q, 'p> {
-    /// Splits a query; None when it has more parameters than `limit`. `parts` is a buffer.
+    /// Splits a query; None if it has more parameters than `limit`. `parts` is a buffer.
     pub fn split(query: &'q [u8], limit: usize, parts: &'p mut Vec<Parameter>) -> Option<Self> {
         parts.clear();
-        // What one huge query left behind is not kept.
+        // The large buffer of one huge query is not kept.
         parts.shrink_to(KEPT_PARTS);
         let mut digest = 0;
         for (name, value) in form::pairs(query) {
@@ -58,35 +58,35 @@ impl<'q, 'p> Parameters<'q, 'p> {
         Some(Self { query, parts, digest })
     }
 
-    /// How many there are.
+    /// The number of parameters.
     pub fn len(&self) -> usize {
         self.parts.len()
     }
 
-    /// Their names, in order.
+    /// The names, in order.
     pub fn names(&self) -> impl Iterator<Item = Raw<'q>> {
         self.parts.iter().map(|parameter| parameter.name.raw(self.query))
     }
 
-    /// The value of one.
+    /// The value of a parameter.
     #[inline]
     pub fn value(&self, index: u32) -> Raw<'q> {
         self.parts[index as usize].value.raw(self.query)
     }
 }
 
-/// The names of a query that was seen before.
+/// The names of an earlier query.
 #[derive(Default)]
 pub struct Names {
-    /// Each with its `=`, and [`form::BEHIND`] them bytes enough to compare in blocks.
+    /// Each name with its `=`. [`form::BEHIND`] follows them, so that they can be compared in blocks.
     text: Vec<u8>,
-    /// Where in the text each ends.
+    /// The end of each name in the text.
     ends: Vec<u32>,
     digest: u64,
 }
 
 impl Names {
-    /// Makes them those of a query.
+    /// Sets them to a query's names.
     pub fn keep(&mut self, parameters: &Parameters<'_, '_>) {
         self.digest = parameters.digest;
         self.text.clear();
@@ -99,7 +99,7 @@ impl Names {
         self.text.extend_from_slice(&form::BEHIND);
     }
 
-    /// Whether they are those of a query.
+    /// Whether a query has these names.
     pub fn are_of(&self, parameters: &Parameters<'_, '_>) -> bool {
         self.digest == parameters.digest
             && self.ends.len() == parameters.len()
@@ -109,7 +109,8 @@ impl Names {
             })
     }
 
-    /// Splits a query that has these names, each with a `=`: half the work where that is so, which it finds out on the way.
+    /// Splits a query with these names, each followed by `=`, with half the work. None if the query turns out to have
+    /// other names.
     pub fn split<'q, 'p>(&self, query: &'q [u8], parts: &'p mut Vec<Parameter>) -> Option<Parameters<'q, 'p>> {
         parts.clear();
         let mut pairs = form::pairs(query);
@@ -123,7 +124,7 @@ impl Names {
         pairs.is_done().then_some(Parameters { query, parts, digest: self.digest })
     }
 
-    /// What of the text begins with each, and its length with the `=`.
+    /// The text from each name on, and the name's length with the `=`.
     fn each(&self) -> impl Iterator<Item = (&[u8], usize)> {
         self.ends.iter().scan(0, |start, &end| {
             let begin = std::mem::replace(start, end as usize);
@@ -132,10 +133,10 @@ impl Names {
     }
 }
 
-/// Odd, and its bits look like chance: 2^64 by the golden ratio.
+/// An odd number with random-looking bits: 2^64 divided by the golden ratio.
 const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// A digest of a query's first bytes, mostly those of a key, whose sender has few templates.
+/// A digest of a query's first bytes. They usually contain the key, and a key's sender has few templates.
 #[inline]
 pub fn beginning(query: &[u8]) -> u64 {
     match query.first_chunk::<16>() {
@@ -149,7 +150,7 @@ pub fn beginning(query: &[u8]) -> u64 {
     }
 }
 
-/// Adds a name to a digest of those before it: its end, where the names of a template differ most, and its length.
+/// Adds a name to a digest: its length, and its end, where the names of a template differ most.
 #[inline]
 fn mix(digest: u64, name: &[u8]) -> u64 {
     let end = match (name.last_chunk::<8>(), name.last_chunk::<4>(), name) {

@@ -1,8 +1,9 @@
-//! Section 3 of the contract, read as plainly as possible: what the tests and the fuzz targets hold the tree against.
+//! Section 3 of the contract, implemented as plainly as possible: the oracle for the tests and the fuzz targets of the
+//! tree.
 
 use serde_json::{Map, Value};
 
-/// A node as the contract speaks of it: the values of its path, and its members.
+/// A node in the contract's terms: the values of its path, and its members.
 #[derive(Default)]
 struct Node {
     values: Vec<(usize, String)>,
@@ -46,12 +47,11 @@ impl Node {
     }
 }
 
-/// The members of the parameters whose name begins with `prefix`.
+/// The object of the parameters whose names begin with `prefix`.
 pub fn nest(query: &[u8], prefix: &str) -> Value {
     let mut root = Node::default();
     for (order, (name, value)) in form_urlencoded::parse(query).enumerate() {
-        let name = name.strip_prefix("amp;").unwrap_or(&name).to_owned();
-        if let Some(path) = name.strip_prefix(prefix) {
+        if let Some(path) = name.trim_start_matches("amp;").strip_prefix(prefix) {
             let node = path.split('.').fold(&mut root, |node, segment| node.member(segment));
             node.values.push((order, value.into_owned()));
         }

@@ -1,4 +1,4 @@
-//! A query, split into names and values.
+//! Splits a query into names and values.
 
 use wide::u8x16;
 
@@ -8,13 +8,13 @@ use super::{Raw, odd, same};
 pub struct Pairs<'q> {
     query: &'q [u8],
     at: usize,
-    /// Where the block begins that `marks` are of, and the bits of it that are not before `at`.
+    /// The beginning of the block of `marks`, which has only the bits from `at` on.
     block: usize,
     left: u64,
     marks: Marks,
 }
 
-/// Splits a query on `&`, and every sequence that is not empty on its first `=`.
+/// Splits a query on `&`, and every non-empty sequence on its first `=`.
 #[must_use]
 pub fn pairs(query: &[u8]) -> Pairs<'_> {
     Pairs { query, at: 0, block: 0, left: u64::MAX, marks: Marks::of_block(query, 0) }
@@ -44,8 +44,8 @@ impl<'q> Iterator for Pairs<'q> {
 }
 
 impl<'q> Pairs<'q> {
-    /// Takes the next pair if it begins with this, a name and the `=` behind it: the first `length` bytes of a text that may
-    /// go on. Returns its value; None leaves what is taken next undefined.
+    /// Takes the next pair if it begins with a name and its `=`, the first `length` bytes of a longer text. Returns the
+    /// value. After None, the next pair is undefined.
     #[inline]
     pub fn value_of(&mut self, begin: &[u8], length: usize) -> Option<Raw<'q>> {
         let rest = self.query.get(self.at..).filter(|rest| rest.len() >= length && same(begin, rest, length))?;
@@ -64,7 +64,7 @@ impl<'q> Pairs<'q> {
         self.at >= self.query.len()
     }
 
-    /// Takes the bytes before the next mark of a kind, and the mark itself; returns whether that is `=`.
+    /// Takes the bytes before the next mark of a kind, and the mark itself. Returns whether the mark is `=`.
     #[inline]
     fn until(&mut self, kind: impl Fn(&Marks) -> u64) -> (Raw<'q>, bool) {
         let start = self.at;
@@ -89,24 +89,24 @@ impl<'q> Pairs<'q> {
 
 const BLOCK: usize = 64;
 
-/// Where in a block the bytes are that mean something: bit `i` is byte `i`.
+/// The special bytes of a block: bit `i` is byte `i`.
 #[derive(Clone, Copy)]
 struct Marks {
     ands: u64,
     equals: u64,
-    /// What needs decoding, or escaping in JSON, or a check that it is UTF-8: see [`PLAIN`].
+    /// The bytes that need decoding, an escape in JSON, or a check for UTF-8: see [`PLAIN`].
     odd: u64,
 }
 
 impl Marks {
-    /// The marks of the block that begins at `start`. As if `&` followed, the end of the query is one.
+    /// The marks of the block at `start`. The end of the query counts as a mark, as if a `&` followed.
     fn of_block(query: &[u8], start: usize) -> Self {
         let rest = query.get(start..).unwrap_or_default();
         if let Some(block) = rest.first_chunk::<BLOCK>() {
             return Self::new(block);
         }
         let behind = u64::MAX << rest.len();
-        // Mostly there are bytes enough before the last ones, whose marks are those of a whole block, moved.
+        // Usually there are enough bytes before the last ones. Their marks are those of the last whole block, shifted.
         let Self { ands, equals, odd } = match query.last_chunk::<BLOCK>() {
             Some(block) if !rest.is_empty() => Self::new(block).moved(BLOCK - rest.len()),
             _ => {

@@ -4,34 +4,35 @@ use std::cell::RefCell;
 use std::mem;
 
 use super::{Layout, each_decoded};
+use crate::event::Refusal;
 use crate::options::Limits;
 use crate::query::parameters::{Names, Parameter, Parameters, beginning};
 use crate::query::tree::{Path, Root, Tree};
 use crate::reason::Reason;
 
-/// How many layouts are cached. Two layouts with the same place replace each other.
+/// The number of cached layouts. Two layouts with the same place replace each other.
 const PLACES: usize = 64;
 
-/// Only layouts of at most so many parameters, and of so many bytes of names, are cached: longer ones are hardly a template's.
+/// The most parameters of a cached layout, and the most bytes of its names. Longer queries hardly come from templates.
 const MAX_PARAMETERS: usize = 128;
 const MAX_NAME_BYTES: usize = 2048;
 
-/// The cache, and the buffers of the query at hand.
+/// The cache, and the buffers of the current query.
 struct Cache {
     parts: Vec<Parameter>,
     tree: Tree,
-    /// The layout of names that are not cached.
+    /// The layout of uncached names.
     new: Layout,
     places: Vec<Cached>,
-    /// The place of the last query that began alike.
+    /// The place of the last query with the same beginning.
     guesses: [usize; PLACES],
 }
 
-/// A cached layout, and the names and settings that it is of.
+/// A cached layout, with its names and settings.
 #[derive(Default)]
 struct Cached {
-    /// The digest of the names that missed here last. Names are cached when they miss a second time, so queries with
-    /// random names cost no copies and evict nothing.
+    /// The digest of the last names that missed here. Names are cached at their second miss. So queries with random
+    /// names cost no copies, and evict nothing.
     missed: u64,
     names: Names,
     /// None while the place is empty.
@@ -50,13 +51,13 @@ thread_local! {
     });
 }
 
-/// Splits a query and lends its layout, cached or new.
+/// Splits a query, and lends its layout, cached or new.
 pub(crate) fn with<'q, T>(
     query: &'q [u8],
     limits: &Limits,
     typed: bool,
-    work: impl FnOnce(&Parameters<'q, '_>, &Layout) -> Result<T, Reason>,
-) -> Result<T, Reason> {
+    work: impl FnOnce(&Parameters<'q, '_>, &Layout) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
     CACHE.with_borrow_mut(|cache| {
         let Cache { parts, tree, new, places, guesses } = cache;
         let guess = &mut guesses[place(beginning(query))];
@@ -74,7 +75,7 @@ pub(crate) fn with<'q, T>(
         }
         new.read(tree, &parameters, limits.depth, typed);
         if !is_short(&parameters) {
-            // Nor is a buffer kept that is as long.
+            // The large buffers are not kept either.
             return work(&parameters, &mem::take(new));
         }
         if mem::replace(&mut cached.missed, parameters.digest) != parameters.digest {
@@ -109,16 +110,17 @@ pub fn nest(query: &[u8], prefix: &str, typed: bool) -> Vec<u8> {
 }
 
 impl Cached {
-    /// Whether the place is filled, and with a layout of the same settings.
+    /// Whether the place has a layout for these settings.
     fn is_for(&self, limits: &Limits, typed: bool) -> bool {
         (self.limits, self.typed) == (Some(*limits), typed)
     }
 
-    /// Caches a new layout, and gives it the old one's buffers.
+    /// Caches a new layout. The buffers of the old one are used again.
     fn keep(&mut self, parameters: &Parameters<'_, '_>, limits: &Limits, typed: bool, new: &mut Layout) {
         (self.limits, self.typed) = (Some(*limits), typed);
         self.names.keep(parameters);
         mem::swap(&mut self.layout, new);
+        self.layout.is_new = false;
     }
 }
 

@@ -1,14 +1,15 @@
-//! Members by name: a search from front to back among few, by hash among many.
+//! Finds members by name: by linear search among few, and by hash among many.
 
 use std::hash::BuildHasher;
 
 use super::{Id, NONE, Node, ROOTS, Span, Tree, id};
 
-/// Up to so many siblings a search from front to back beats a hash.
+/// Up to so many siblings, a linear search is faster than a hash.
 pub const FEW: u32 = 12;
 
 impl Tree {
-    /// The child of this name and its digest. If there is none, the error is its hash, where the index knows its parent's.
+    /// The child with this name and digest. If there is none, the error is the name's hash, if the index has the
+    /// parent's children.
     #[inline]
     pub(super) fn find(&self, query: &[u8], parent: Id, name: Span, digest: u32) -> Result<Id, Option<u64>> {
         match self.node(parent).children {
@@ -57,8 +58,8 @@ impl Tree {
         child
     }
 
-    /// Adds what of a path is below a new node of this name; returns the last node. Nothing need be searched there, and
-    /// each node has one child, the next.
+    /// Adds a new node of this name and the rest of the path below it, and returns the last node. Nothing is searched
+    /// there, and each node has one child, the next.
     pub(super) fn grow(&mut self, query: &[u8], mut node: Id, path: Span, mut name: Span) -> Id {
         self.trail.push((name.end - path.start, node));
         while name.end != path.end {
@@ -74,7 +75,7 @@ impl Tree {
         node
     }
 
-    /// Enters all children of a node in the index.
+    /// Enters all children of a node into the index.
     fn enter_all(&mut self, query: &[u8], parent: Id) {
         let mut at = self.node(parent).first_child;
         while at != NONE {
@@ -94,14 +95,14 @@ impl Tree {
     }
 }
 
-/// Length, first and last byte: the names of one object differ at their ends more often than elsewhere.
+/// The length, and the first and last byte, because the names of one object differ most often at their ends.
 #[inline]
 pub(super) fn digest(name: &[u8]) -> u32 {
     let end = |byte: Option<&u8>| u32::from(byte.copied().unwrap_or_default());
     id(name.len()) << 16 | end(name.first()) << 8 | end(name.last())
 }
 
-/// Whether a name of this digest may be a position in an array.
+/// Whether a name with this digest may be a position in an array.
 pub(super) fn begins_with_a_digit(digest: u32) -> bool {
     (digest >> 8 & 0xFF).wrapping_sub(u32::from(b'0')) < 10
 }

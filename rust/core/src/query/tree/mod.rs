@@ -1,4 +1,4 @@
-//! Dotted names to nested JSON (contract, section 3), without a tree of owned strings: nodes are stretches of the query,
+//! Nests dotted names into JSON (contract, section 3), without a tree of owned strings. Nodes are ranges of the query,
 //! and writing walks them without recursion, so no depth can exhaust the stack.
 
 mod children;
@@ -14,32 +14,32 @@ use span::{Span, shared, span};
 
 pub use object::Object;
 
-/// The members that the dotted paths of one query add up to. Its buffers serve one query after the other.
+/// The tree of members from the dotted paths of one query. Its buffers are used again for the next query.
 pub struct Tree {
     nodes: Vec<Node>,
     values: Vec<Value>,
-    /// Empty as long as all names are in the query as they are. Then a copy of the query and the decoded names, so that
-    /// what was a part of the query still is one of this.
+    /// Empty while all names are in the query in decoded form. Otherwise it is a copy of the query followed by decoded
+    /// names, so that the ranges of the query stay valid.
     texts: Vec<u8>,
-    /// The last path, and on it the end of each name: templates write the members of one object after each other, so
+    /// The last path, and the end of each of its names. Templates write the members of one object consecutively, so
     /// most of the way to the next node is known.
     last: Span,
     trail: Vec<(u32, Id)>,
     last_root: Root,
-    /// Children of the nodes that have more than [`children::FEW`], by parent and name. Seeded at random, so that nobody can
-    /// choose names that collide.
+    /// The children of nodes with more than [`children::FEW`], by parent and name. It has a random seed, so that nobody
+    /// can choose colliding names.
     index: HashTable<Id>,
     hasher: DefaultHashBuilder,
-    /// Whether there is a node with values and members, or one with a member whose name begins with a digit.
+    /// Whether a node has both values and members, or a member whose name begins with a digit.
     needs_rules: bool,
 }
 
-/// The objects that one query fills.
+/// The objects of one query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Root {
-    /// What begins with `p.`.
+    /// The parameters that begin with `p.`.
     Properties,
-    /// What begins with `t.`.
+    /// The parameters that begin with `t.`.
     Traits,
 }
 
@@ -48,7 +48,7 @@ impl Root {
     pub const ALL: [Self; 2] = [Self::Properties, Self::Traits];
 }
 
-/// A decoded path, and where its bytes are.
+/// A decoded path, and the place of its bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Path<'a> {
     /// UTF-8.
@@ -61,12 +61,12 @@ type Id = u32;
 const NONE: Id = Id::MAX;
 const ROOTS: Id = 2;
 
-/// Buffers that one huge query left behind are not kept.
+/// The large buffers of one huge query are not kept.
 const KEPT_NODES: usize = 4096;
 
 struct Node {
     name: Span,
-    /// Of two names that differ, most differ in this, too.
+    /// A digest of the name, which differs for most different names.
     digest: u32,
     parent: Id,
     next: Id,
@@ -78,7 +78,7 @@ struct Node {
     is_array: bool,
 }
 
-/// A value in the list of its node. Their ids grow in query order.
+/// A value in the list of its node. Ids grow in query order.
 struct Value {
     parameter: u32,
     next: Id,
@@ -101,7 +101,7 @@ impl Default for Tree {
 }
 
 impl Tree {
-    /// Makes it empty.
+    /// Empties the tree.
     pub fn clear(&mut self) {
         if self.nodes.capacity() > KEPT_NODES {
             *self = Self::default();
@@ -117,7 +117,7 @@ impl Tree {
         }
     }
 
-    /// Adds one parameter of `query`: its path, which splits on `.`, and which one it is. Their order is the query's.
+    /// Adds a parameter of `query`: its path, which is split on `.`, and its number. Call it in query order.
     pub fn add(&mut self, query: &[u8], root: Root, path: Path<'_>, parameter: u32) {
         let path = self.place(query, path);
         let (mut node, mut rest) = self.known(query, root, path);
@@ -140,7 +140,7 @@ impl Tree {
         self.add_value(node, parameter);
     }
 
-    /// The deepest node of the last path that is on this one, too, and the rest of this one.
+    /// The deepest node that this path shares with the last one, and the rest of this path.
     fn known(&mut self, query: &[u8], root: Root, path: Span) -> (Id, Span) {
         if self.last_root != root {
             self.last_root = root;
@@ -177,7 +177,7 @@ impl Tree {
         Span { start, end }
     }
 
-    /// What spans are of.
+    /// The text that spans refer to.
     fn texts<'t>(&'t self, query: &'t [u8]) -> &'t [u8] {
         if self.texts.is_empty() { query } else { &self.texts }
     }
@@ -221,7 +221,7 @@ impl Tree {
     }
 }
 
-/// No query reaches 4 GiB, and each node or value takes at least one of its bytes.
+/// No query reaches 4 GiB, and each node or value needs at least one of its bytes.
 #[expect(clippy::cast_possible_truncation)]
 fn id(index: usize) -> Id {
     index as Id

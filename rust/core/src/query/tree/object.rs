@@ -7,16 +7,16 @@ use crate::{json, text};
 /// A JSON object whose values are still to be filled in.
 #[derive(Default)]
 pub struct Object {
-    /// What is around the values; [`form::BEHIND`] it there are bytes enough to copy in blocks.
+    /// The text around the values. [`form::BEHIND`] follows it, so that it can be copied in blocks.
     pub(super) text: Vec<u8>,
     pub(super) holes: Vec<Hole>,
 }
 
 /// A value's place.
 pub(super) struct Hole {
-    /// Where it is in the text.
+    /// Its place in the text.
     pub at: u32,
-    /// Whose value it is.
+    /// The parameter of the value.
     pub parameter: u32,
 }
 
@@ -27,9 +27,9 @@ impl Object {
         self.holes.is_empty()
     }
 
-    /// Appends it, with the values of a query that has the same names.
+    /// Appends the object, with the values of a query with the same names.
     ///
-    /// With `typed` a value that is one becomes a JSON literal, see [`text::is_literal`].
+    /// With `typed`, a value that looks like a JSON literal becomes one; see [`text::is_literal`].
     pub fn write(&self, out: &mut Vec<u8>, parameters: &Parameters<'_, '_>, typed: bool) {
         let mut from = 0;
         for &Hole { at, parameter } in &self.holes {

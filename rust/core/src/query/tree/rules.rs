@@ -1,11 +1,11 @@
-//! Rules 2 and 4 of section 3, which need to have seen every parameter.
+//! Applies rules 2 and 4 of section 3, which depend on all parameters.
 
 use super::children::{begins_with_a_digit, digest};
 use super::{Id, NONE, Node, ROOTS, Span, Tree, id};
 
 impl Tree {
-    /// Applies the rules to all nodes. A child's id is above its parent's, so one pass reaches what an earlier step
-    /// pushed down.
+    /// Applies the rules to all nodes. A child's id is greater than its parent's, so one pass also reaches nodes that
+    /// an earlier step has added.
     pub(super) fn apply_rules(&mut self, query: &[u8]) {
         if !std::mem::take(&mut self.needs_rules) {
             return;
@@ -24,7 +24,7 @@ impl Tree {
         }
     }
 
-    /// Rule 2: the values of a node with members are those of its member `""`, which comes first.
+    /// Rule 2: the values of a node with members move to its member `""`, which comes first.
     fn push_values_down(&mut self, query: &[u8], at: Id) {
         let (name, digest) = (Span::default(), digest(&[]));
         let member = match self.find(query, at, name, digest) {
@@ -41,7 +41,7 @@ impl Tree {
         (member.first_value, member.last_value) = (first, last);
     }
 
-    /// Merges two lists of values into query order; returns the first and the last of them.
+    /// Merges two lists of values in query order, and returns the first and the last value.
     fn merge(&mut self, mut a: Id, mut b: Id) -> (Id, Id) {
         let first = a.min(b);
         let mut last = NONE;
@@ -74,8 +74,8 @@ impl Tree {
         self.node_mut(parent).first_child = member;
     }
 
-    /// Rule 4: a node whose member names are exactly 0 to n-1 is an array. Names are unique, so n of them that are
-    /// below n are all of them; nothing is allocated before that is known.
+    /// Rule 4: a node whose member names are exactly 0 to n-1 is an array. Names are unique, so n names below n are all
+    /// of them. Nothing is allocated before that is known.
     fn become_array(&mut self, query: &[u8], at: Id) {
         let length = self.node(at).children;
         let mut in_order = true;
@@ -111,11 +111,11 @@ impl Tree {
     }
 }
 
-/// The array position that a member name stands for: a number as JSON prints it.
+/// The array position of a member name: a number in JSON's form.
 fn position(name: &[u8]) -> Option<u32> {
     match name {
         [b'0'] => Some(0),
-        // Nine digits are more members than any query has, and fit.
+        // Nine digits fit, and are more than any query's members.
         [b'1'..=b'9', ..] if name.len() <= 9 => name
             .iter()
             .try_fold(0, |number, digit| digit.is_ascii_digit().then(|| number * 10 + u32::from(digit - b'0'))),

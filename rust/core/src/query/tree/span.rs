@@ -1,11 +1,11 @@
-//! Stretches of the text that a tree is of, and what two paths share.
+//! Ranges of a tree's text, and the common beginning of two paths.
 
 use wide::u8x16;
 
 use super::children::digest;
 use super::id;
 
-/// A stretch of a query, or of the text that stands for it.
+/// A range of a query, or of the text in its place.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Span {
     pub start: u32,
@@ -13,12 +13,12 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// What it holds.
+    /// The bytes of the range.
     pub fn of(self, texts: &[u8]) -> &[u8] {
         &texts[self.start as usize..self.end as usize]
     }
 
-    /// What is before the first dot of a path, and its digest.
+    /// The part before the first dot of a path, and its digest.
     #[inline]
     pub fn segment(self, texts: &[u8]) -> (Self, u32) {
         let text = self.of(texts);
@@ -27,7 +27,7 @@ impl Span {
     }
 }
 
-/// Where the first dot is in the first `length` bytes of a text, behind which it may go on; `length` if there is none.
+/// The place of the first dot in the first `length` bytes of a longer text; `length` if there is none.
 #[inline]
 fn first_dot(text: &[u8], length: usize) -> usize {
     if let Some(chunk) = text.first_chunk::<16>() {
@@ -39,8 +39,7 @@ fn first_dot(text: &[u8], length: usize) -> usize {
     text[..length].iter().position(|&byte| byte == b'.').unwrap_or(length)
 }
 
-/// How many bytes two paths begin with that are the same. Where there are texts behind them eight bytes are compared at
-/// once.
+/// The length of the common beginning of two paths. If more text follows both, eight bytes are compared at once.
 pub(super) fn shared(texts: &[u8], a: Span, b: Span) -> usize {
     let limit = (a.end - a.start).min(b.end - b.start) as usize;
     let (mut a, mut b) = (&texts[a.start as usize..], &texts[b.start as usize..]);
@@ -62,7 +61,7 @@ pub(super) fn shared(texts: &[u8], a: Span, b: Span) -> usize {
     length.min(limit)
 }
 
-/// Where `part` is in `query`, of which it is a slice.
+/// The range of `part`, which is a slice of `query`.
 pub(super) fn span(query: &[u8], part: &[u8]) -> Span {
     let start = id(part.as_ptr().addr() - query.as_ptr().addr());
     Span { start, end: start + id(part.len()) }

@@ -1,4 +1,4 @@
-//! A tree as JSON with holes, once its rules are applied.
+//! Writes a tree as JSON with holes, after its rules are applied.
 
 use super::object::{Hole, Object};
 use super::{Id, NONE, Node, Root, Span, Tree, id};
@@ -6,7 +6,7 @@ use crate::json;
 use crate::query::form::{self, BEHIND};
 
 impl Tree {
-    /// Makes `into` the object of `root`. Unless it is `typed`, values will be strings.
+    /// Sets `into` to the object of `root`. Values are strings, unless it is `typed`.
     pub fn write(&mut self, query: &[u8], root: Root, into: &mut Object, typed: bool) {
         self.apply_rules(query);
         let Object { text: out, holes } = into;
@@ -39,7 +39,7 @@ impl Tree {
         out.extend_from_slice(&BEHIND);
     }
 
-    /// The node to write after all members of `at`, closing what ends with them.
+    /// The node to write after all members of `at`. Closes the objects and arrays that end there.
     fn following(&self, out: &mut Vec<u8>, root: Id, mut at: Id) -> Id {
         while at != root {
             let node = self.node(at);
@@ -56,7 +56,7 @@ impl Tree {
     fn write_name(&self, query: &[u8], out: &mut Vec<u8>, node: &Node) {
         let Span { start, end } = node.name;
         out.push(b'"');
-        // What is in the query as it is has nothing to escape.
+        // Names that are in the query in decoded form need no escapes.
         if end as usize <= query.len() {
             form::copy(out, &query[start as usize..], (end - start) as usize);
         } else {
