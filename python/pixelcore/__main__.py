@@ -1,4 +1,4 @@
-"""``python -m pixelcore``."""
+"""``python -m pixelcore``: the same as the command ``pixelcore``."""
 
 from .commands.main import main
 

@@ -1,9 +1,21 @@
-"""An address to listen at or to connect to: ``HOST:PORT``, IPv6 in brackets."""
+"""An address to listen on or to connect to: ``HOST:PORT``, with IPv6 in brackets."""
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 from typing import NamedTuple
+
+_WHY = {
+    errno.EADDRINUSE: "another server or gateway already listens there: stop it, or choose another port",
+    errno.EADDRNOTAVAIL: "this machine does not have this address: 0.0.0.0 listens on all of its addresses",
+    errno.EACCES: "a port below 1024 needs CAP_NET_BIND_SERVICE: choose a higher one",
+}
+
+
+def why_not(error: OSError) -> str:
+    """Why a process cannot listen on an address, and what to do."""
+    return _WHY.get(error.errno or 0, error.strerror or str(error))
 
 
 class HostPort(NamedTuple):
@@ -14,7 +26,7 @@ class HostPort(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> HostPort:
-        """Read ``HOST:PORT``. Raises ``ValueError`` that says what it must be."""
+        """Read ``HOST:PORT``. Raises ``ValueError`` with the expected form."""
         host, _, port = text.rpartition(":")
         host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
         if not (host and port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
@@ -23,7 +35,7 @@ class HostPort(NamedTuple):
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine reaches it."""
+        """Whether only this machine can reach it."""
         if self.host == "localhost":
             return True
         try:

@@ -1,7 +1,7 @@
-"""Every exception that pixelcore raises of its own accord.
+"""Every public exception of pixelcore.
 
 PixelcoreError
-├── Rejected        the contract refuses the request; ``reason`` says why
+├── Rejected        the request is rejected; ``reason`` is one of the contract's words
 ├── JournalError    the journal could not be written or read
 │   └── JournalFull its byte budget or the disk is used up
 └── SettingsError   a setting is wrong; the message names it
@@ -11,13 +11,13 @@ from __future__ import annotations
 
 
 class PixelcoreError(Exception):
-    """The base of all."""
+    """The base class of all exceptions of pixelcore."""
 
 
 class Rejected(PixelcoreError):
-    """A request that becomes no event.
+    """The request is rejected, so it becomes no event.
 
-    ``reason`` is one of the words of the contract, section 5, such as ``missing_key``.
+    ``reason`` is one of the words of section 5 of the contract, such as ``missing_key``.
     """
 
     def __init__(self, reason: str) -> None:
@@ -26,11 +26,11 @@ class Rejected(PixelcoreError):
 
 
 class JournalError(PixelcoreError):
-    """The journal could not be written or read; the cause, an ``OSError`` text, is in the message."""
+    """The journal could not be written or read. The message has the cause, the text of an ``OSError``."""
 
 
 class JournalFull(JournalError):
-    """No room: the journal's byte budget or the file system is used up."""
+    """There is no room: the journal's byte budget or the file system is used up."""
 
 
 class SettingsError(PixelcoreError):

@@ -1,8 +1,8 @@
-"""What is in the topics, as types (contract, sections 4 and 5): for consumers, type checkers and the JSON Schema.
+"""The types of the records in the topics (contract, sections 4, 5 and 9), for consumers, type checkers and the JSON Schema.
 
-``msgspec.json.decode(message.value(), type=pixelcore.Event)`` decodes an event and checks it. Members may be added in
-later versions, so readers should pass over those that they do not know. What is below is written of native pixel URLs; those of
-``PIXELCORE_COMPAT`` bring a context of their sender's, whose members may be any JSON.
+``msgspec.json.decode(message.value(), type=pixelcore.Event)`` decodes an event and checks it. Later versions may add members, so
+readers should ignore unknown ones. The types describe events of native pixel URLs. URLs of ``PIXELCORE_COMPAT`` have their sender's
+context, whose members may be any JSON.
 """
 
 from __future__ import annotations
@@ -35,13 +35,16 @@ Reason = Literal[
     "unknown_key",
     "disabled_key",
     "domain_not_allowed",
+    "bad_signature",
+    "unsigned",
     "rate_limited",
+    "address_in_url",
     "missing_event",
     "too_deep",
     "automated",
 ]
 Json = dict[str, Any]
-"""What dotted names nest to: strings, arrays and objects; with `PIXELCORE_TYPED_VALUES` booleans and numbers, too."""
+"""The value of dotted names: strings, arrays and objects; with `PIXELCORE_TYPED_VALUES` also booleans and numbers."""
 
 
 class Page(TypedDict, total=False):
@@ -51,44 +54,53 @@ class Page(TypedDict, total=False):
 
 
 class Campaign(TypedDict, total=False):
-    """Where the reader came from, in Google Analytics' five parameters."""
+    """The campaign that led the reader here, from Google Analytics' parameters."""
 
     source: Annotated[Text, _says("`utm_source`")]
     medium: Annotated[Text, _says("`utm_medium`")]
     name: Annotated[Text, _says("`utm_campaign`")]
     term: Annotated[Text, _says("`utm_term`")]
     content: Annotated[Text, _says("`utm_content`")]
+    id: Annotated[Text, _says("`utm_id`")]
 
 
 class Consent(TypedDict, total=False):
-    """What the browser asked for."""
+    """The browser's privacy signals, and the mode of this person."""
 
     gpc: Annotated[Literal[True], _says("`Sec-GPC: 1`, Global Privacy Control.")]
     dnt: Annotated[Literal[True], _says("`DNT: 1`, Do Not Track.")]
+    mode: Annotated[
+        Literal["individual"],
+        _says("The mode of the request, if its pipeline looks persons up. Other modes leave no event."),
+    ]
 
 
 class Client(TypedDict):
-    """Who fetched the image, where it says that it was no ordinary reader."""
+    """The client that fetched the image, if it identifies itself as something other than an ordinary reader."""
 
     name: Annotated[Text, _says("Such as `gmail`, `prefetch` or a crawler's name.")]
-    automated: Annotated[bool, _says("Whether no person looked.")]
+    automated: Annotated[bool, _says("True if a program fetched the image without a person.")]
 
 
 class Repaired(TypedDict, total=False):
-    """What was mended rather than believed, as it was sent."""
+    """The original values of repaired members, as they were sent."""
 
     ts: Annotated[Text, _says("An implausible `ts`.")]
+    userId: Annotated[Text, _says("`uid` with bytes that are not UTF-8, percent-encoded.")]
+    anonymousId: Annotated[Text, _says("`aid`, likewise.")]
+    groupId: Annotated[Text, _says("`gid`, likewise.")]
+    messageId: Annotated[Text, _says("`mid`, likewise.")]
 
 
 class Library(TypedDict):
-    """What wrote the event."""
+    """The software that wrote the event."""
 
     name: Text
     version: Text
 
 
 class Context(TypedDict, total=False):
-    """What the request said beside its query."""
+    """The facts of the request besides its query."""
 
     ip: Annotated[Text, _says("The client's address, as `PIXELCORE_IP` keeps it.")]
     userAgent: Annotated[Text, _says("User-Agent.")]
@@ -97,21 +109,31 @@ class Context(TypedDict, total=False):
     campaign: Campaign
     consent: Consent
     client: Client
+    signed: Annotated[Literal[True], _says("The URL is signed with a secret of the pipeline.")]
+    sealed: Annotated[
+        Literal[True],
+        _says("The URL is sealed with a secret of the pipeline, so that nobody on its way could read it."),
+    ]
     repaired: Repaired
+    unreadable: Annotated[
+        list[Text],
+        Meta(min_length=1),
+        _says("Names, in lower case, of sent headers that the server did not hand over, because of their bytes."),
+    ]
     library: Required[Library]
 
 
 class Event(TypedDict, total=False):
-    """One event: the value of a message on `raw-events`, a line of a journal, what `pixelcore.event` returns."""
+    """One event: the value of a message on `raw-events`, a line of a journal, and the result of `pixelcore.event`."""
 
     type: Required[Type]
-    event: Annotated[Text, _says("What happened; of `track`, which always has it.")]
-    name: Annotated[Text, _says("The page's name; of `page`.")]
+    event: Annotated[Text, _says("The event of a `track`, which always has it.")]
+    name: Annotated[Text, _says("The name of a `page`.")]
     messageId: Required[Annotated[Text, _says("`mid`, else a UUIDv7. Unique unless a sender gives one twice.")]]
-    timestamp: Required[Annotated[Time, _says("When it happened: a plausible `ts`, else `receivedAt`.")]]
-    receivedAt: Required[Annotated[Time, _says("When the gateway was asked.")]]
+    timestamp: Required[Annotated[Time, _says("The time of the event: a plausible `ts`, else `receivedAt`.")]]
+    receivedAt: Required[Annotated[Time, _says("When the gateway received the request.")]]
     pipelineKey: Required[Key]
-    pipelineId: Annotated[Text, _says("Of the key, where there is a key file.")]
+    pipelineId: Annotated[Text, _says("The id of the key's pipeline, if there is a key file.")]
     userId: Annotated[Text, _says("`uid`")]
     anonymousId: Annotated[Text, _says("`aid`")]
     groupId: Annotated[Text, _says("`gid`")]
@@ -123,15 +145,44 @@ class Event(TypedDict, total=False):
 class Rejection(TypedDict):
     """One rejected request: a message on the rejected topic, a line of the rejections' journals."""
 
-    reason: Annotated[Reason, _says("The first that applies.")]
-    type: Annotated[str, _says("The last part of the path, whatever it was.")]
-    query: Annotated[str, _says("As it was sent, so that it can be judged again.")]
-    receivedAt: Annotated[Time, _says("When the gateway was asked.")]
+    reason: Annotated[Reason, _says("The first reason that applies.")]
+    type: Annotated[str, _says("The last part of the path, also if it is not a type.")]
+    query: Annotated[str, _says("The query as it was sent, so that it can be replayed.")]
+    receivedAt: Annotated[Time, _says("When the gateway received the request.")]
     context: Context
 
 
+Pipeline = Annotated[Text, _says("The pipeline's id, if there is a key file.")]
+
+
+class LastOpen(TypedDict, total=False):
+    """The day of a person's last opening: a message on the compacted topic of last openings. Nothing else is kept of the person."""
+
+    pipelineId: Pipeline
+    pipelineKey: Annotated[Key, _says("The write key instead of an id, if there is no key file.")]
+    userId: Annotated[Text, _says("`uid`")]
+    anonymousId: Annotated[Text, _says("`aid`")]
+    day: Required[
+        Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d$", description="The day in UTC. A newer record replaces it.")]
+    ]
+
+
+class Counts(TypedDict, total=False):
+    """The number of loads in a window: a message on the topic of counts, which identifies nobody."""
+
+    type: Annotated[Literal["track", "page"], _says("Absent in the rest.")]
+    event: Annotated[Text, _says("The event of a track.")]
+    name: Annotated[Text, _says("The name of a page.")]
+    pipelineId: Pipeline
+    pipelineKey: Annotated[Key, _says("The write key instead of an id, if there is no key file.")]
+    window: Required[Annotated[Time, _says("The beginning of the window, which is an hour long unless set otherwise.")]]
+    properties: Annotated[dict[str, str], _says("The properties in `aggregate_properties`, by their paths.")]
+    rest: Annotated[Literal[True], _says("This is the sum of all counts below the pipeline's minimum.")]
+    count: Required[Annotated[int, Meta(ge=1, description="Loads, not persons. Records of one window add up.")]]
+
+
 def schema(model: type[Any]) -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of `Event` or `Rejection`."""
+    """The JSON Schema (draft 2020-12) of `Event`, `Rejection`, `LastOpen` or `Counts`."""
     import msgspec
 
     (root,), components = msgspec.json.schema_components([model], ref_template="#/$defs/{name}")

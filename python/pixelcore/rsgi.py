@@ -1,4 +1,4 @@
-"""What is used of RSGI, Granian's interface for applications."""
+"""The part of RSGI, Granian's interface for applications, that pixelcore uses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Protocol
 class Headers(Protocol):
     """A request's headers."""
 
-    def get(self, key: str, default: str | None = None) -> str | None: ...
+    def __contains__(self, key: str) -> bool: ...
+    def __getitem__(self, key: str) -> str: ...
+    def get(self, key: str, default: bool | None = None) -> str | bool | None: ...
     def get_all(self, key: str) -> list[str]: ...
 
 
@@ -23,7 +25,7 @@ class Scope(Protocol):
 
 
 class HTTPProtocol(Protocol):
-    """The way to answer one."""
+    """Answers a request."""
 
     def response_empty(self, status: int, headers: list[tuple[str, str]]) -> None: ...
     def response_str(self, status: int, headers: list[tuple[str, str]], body: str) -> None: ...

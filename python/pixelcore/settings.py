@@ -1,95 +1,47 @@
 """The settings: environment variables ``PIXELCORE_*``, each also a flag of ``pixelcore serve``.
 
-This file is their reference; flags and `--help` are made from it.
+This file is their reference. The flags and ``--help`` are made from it. It checks each value and their combinations, and knows
+nothing of the code that uses them. No message shows a secret.
 """
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import os
 import re
-from collections.abc import Callable, Mapping
-from decimal import Decimal
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
-from ._core import check_proxies
-from .address import HostPort
+from . import setting_texts as texts
 from .errors import SettingsError
+from .paths import parse_paths
 
 PREFIX = "PIXELCORE_"
 KAFKA_PREFIX = "PIXELCORE_KAFKA_"
-# Reads like a librdkafka property, but is none.
+# It looks like a librdkafka property, but is not.
 _NAMED_OTHERWISE = {"rejected_topic": "PIXELCORE_KAFKA_REJECTED_TOPIC"}
+BOOTSTRAP = frozenset({"bootstrap.servers", "metadata.broker.list"})
 _OURS_TO_SET = frozenset(
     {"transactional.id", "enable.idempotence", "group.id", "isolation.level", "delivery.report.only.error"}
 )
-# Kubernetes sets these for a Service that is named pixelcore, and the tests theirs.
+_SECRET = frozenset({"consent_secret"})
+"""Settings whose value no message shows."""
+# Kubernetes sets these variables for a Service named pixelcore, and the tests set their own.
 _FOREIGN = re.compile(r"PIXELCORE_(TEST_.*|SERVICE_(HOST|PORT).*|PORT(_.*)?)")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGTP])(i?)B?|B)?", re.IGNORECASE)
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # how os.environ represents other bytes
+_MOST_OF_IT = re.compile(r".*/[0-7]")
 
 
-def _duration(text: str) -> float:
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
-        raise ValueError("must be a duration such as '90s', '15m', '12h' or '7d'")
-    return float(match[1]) * _SECONDS[match[2] or "s"]
+def _read_by(reader: Callable[[str], object], form: str = "TEXT") -> Meta:
+    """The reader that turns a setting's text into its value. ``form`` is the placeholder in ``--help``.
 
-
-def _size(text: str) -> int:
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise ValueError("must be a number of bytes such as '65536', '64MiB' or '10GB'")
-    step = 1024 if match[3] else 1000
-    return int(Decimal(match[1]) * step ** " KMGTP".index((match[2] or " ").upper()))
-
-
-def _fsync(text: str) -> float | str:
-    if text in ("never", "always"):
-        return text
-    with contextlib.suppress(ValueError):
-        if 0.01 <= (seconds := _duration(text)) <= 60:
-            return seconds
-    raise ValueError("must be 'never', 'always', or an interval of 10ms to 60s such as '1s'")
-
-
-def _proxies(text: str) -> str:
-    check_proxies(text)
-    return text
-
-
-def _vendors(text: str) -> tuple[str, ...]:
-    names = tuple(name for name in map(str.strip, text.split(",")) if name)
-    if not {"segment", "rudderstack"}.issuperset(names):
-        raise ValueError("must be of 'segment' and 'rudderstack', with a comma between them")
-    return names
-
-
-def _address(text: str) -> str:
-    if text:
-        try:
-            HostPort.parse(text)
-        except ValueError as error:
-            raise ValueError(f"{error}, or empty") from None
-    return text
-
-
-def _loopback(text: str) -> str:
-    with contextlib.suppress(ValueError):
-        if HostPort.parse(text).is_loopback:
-            return text
-    raise ValueError("must be HOST:PORT with a loopback address, such as 127.0.0.1:9109")
-
-
-def _read_by(reader: Callable[[str], object]) -> Meta:
-    """What turns the text of a setting into what it is checked as. Raises `ValueError` that says what it must be."""
-    return Meta(extra={"reader": reader})
+    ``reader`` raises ``ValueError`` with the expected form.
+    """
+    return Meta(extra={"reader": reader, "form": form})
 
 
 def _says(description: str) -> Meta:
@@ -98,105 +50,199 @@ def _says(description: str) -> Meta:
 
 _MOST = 2**50  # bytes
 
-Seconds = Annotated[float, Meta(ge=0, le=10 * 366 * 86400), _read_by(_duration)]
-Name = Annotated[str, Meta(min_length=1)]
+Seconds = Annotated[float, Meta(ge=0, le=10 * 366 * 86400), _read_by(texts.duration, "DURATION")]
 Count = Annotated[int, Meta(ge=1, le=2**24)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings with their defaults."""
 
-    data_dir: Annotated[Path, _says("Where journals and the gateway's identity live.")] = Path("pixelcore-data")
+    bind: Annotated[
+        str,
+        _read_by(texts.bind, "HOST:PORT"),
+        _says("Address of 'pixelcore serve'; without it, the platform's PORT on all addresses."),
+    ] = "0.0.0.0:8080"
+    workers: Annotated[int, Meta(ge=1, le=1024), _says("Number of worker processes of 'pixelcore serve'.")] = 1
+    root_text: Annotated[
+        str,
+        Meta(min_length=1),
+        _read_by(str, "TEXT"),
+        _says("Text that '/' answers, such as who runs the gateway and where its privacy page is."),
+    ] = "A pixelcore gateway: it takes tracking pixels under /v1/pixel/, and has no pages."
+
+    data_dir: Annotated[Path, _says("Directory of the journals and of the gateway's other files.")] = Path(
+        "pixelcore-data"
+    )
     fsync: Annotated[
         float | Literal["never", "always"],
-        _read_by(_fsync),
-        _says("What a power cut may lose: an interval, 'never', or 'always' (the GIF waits for the device)."),
+        _read_by(texts.fsync, "DURATION|never|always"),
+        _says("When journals are flushed to the device: at an interval, 'never', or 'always' (before each GIF)."),
     ] = 1.0
     journal_max_bytes: Annotated[
         int,
         Meta(ge=2**20, le=_MOST),
-        _read_by(_size),
-        _says("Budget of all events' journals; beyond it events are lost."),
+        _read_by(texts.size, "SIZE"),
+        _says("Byte budget of all journals of events; beyond it, new events are lost."),
     ] = 10 * 2**30
     journal_segment_bytes: Annotated[
-        int, Meta(ge=2**12, le=_MOST), _read_by(_size), _says("Size of a journal's segments.")
+        int, Meta(ge=2**12, le=_MOST), _read_by(texts.size, "SIZE"), _says("Size of a journal's segments.")
     ] = 64 * 2**20
-    journal_retain: Annotated[Seconds, _says("How long shipped segments are kept, such as '7d'.")] = 0.0
+    journal_retain: Annotated[Seconds, _says("How long shipped segments stay on the disk, such as '7d'.")] = 0.0
     rejected_max_bytes: Annotated[
         int,
         Meta(ge=2**16, le=_MOST),
-        _read_by(_size),
-        _says("Budget of the rejections' journals; beyond it the oldest go."),
+        _read_by(texts.size, "SIZE"),
+        _says("Byte budget of all journals of rejections; beyond it, the oldest are deleted."),
     ] = 256 * 2**20
 
-    max_query_bytes: Annotated[Count, _says("Longer queries are rejected.")] = 8192
-    max_parameters: Annotated[Count, _says("Queries with more parameters are rejected.")] = 256
-    max_depth: Annotated[Count, _says("Dotted paths with more segments are rejected.")] = 32
+    max_query_bytes: Annotated[Count, _says("Bytes of the longest query; longer ones are rejected.")] = 8192
+    max_parameters: Annotated[Count, _says("Most parameters of a query; queries with more are rejected.")] = 256
+    max_depth: Annotated[Count, _says("Most segments of a dotted name; deeper ones are rejected.")] = 32
     keys_file: Annotated[
-        Path | None, _says("TOML file of the pipelines' keys, read again when it changes; without one any key will do.")
+        Path | None,
+        _says("TOML file of the write keys, read again when it changes; without one, any well-formed key is accepted."),
     ] = None
     trusted_proxies: Annotated[
         str,
-        _read_by(_proxies),
-        _says("Networks whose X-Forwarded-For or Forwarded is believed, such as '10.0.0.0/8, loopback'."),
+        _read_by(texts.proxies, "NETWORKS"),
+        _says("Networks of proxies whose X-Forwarded-For or Forwarded is trusted, such as '10.0.0.0/8, loopback'."),
     ] = ""
     ip: Annotated[
         Literal["full", "truncated", "none"],
-        _says("How much of the client's address events keep; truncated: IPv4 to /24, IPv6 to /48."),
+        _says("How much of the client's address an event keeps; truncated: IPv4 to /24, IPv6 to /48."),
     ] = "full"
     respect_gpc: Annotated[
-        bool, _says("Leave out ip, userAgent, userId, anonymousId and traits where Sec-GPC is 1.")
+        bool | Literal["deliverability", "aggregate", "none"],
+        _read_by(texts.gpc, "true|false|deliverability|aggregate|none"),
+        _says("Where Sec-GPC is 1: leave out ip, userAgent, userId, anonymousId and traits, or keep at most a mode."),
     ] = False
+    consent_secret: Annotated[
+        str,
+        _read_by(texts.consent_secret, "ID:SECRET,…"),
+        _says("Secrets that hash the ids in the consent list; new records use the first."),
+    ] = ""
+    consent_topic: Annotated[
+        str, _read_by(texts.topic, "TOPIC"), _says("Compacted topic of consents and withdrawals.")
+    ] = "pixelcore-consents"
+    consent_max_age: Annotated[
+        Seconds, _says("Age of the consent list beyond which only its withdrawals count; 0: no limit.")
+    ] = 86400.0
+    aggregate_window: Annotated[
+        float,
+        Meta(ge=1, le=86_400),
+        _read_by(texts.duration, "DURATION"),
+        _says("Length of a window of aggregate counts; a shorter one tells more of when somebody looked."),
+    ] = 3600.0
     automated: Annotated[
         Literal["flag", "reject"],
-        _says("What becomes of requests that no person made, such as prefetches and crawlers."),
+        _says("Flag or reject requests that no person made, such as prefetches and crawlers."),
     ] = "flag"
     compat: Annotated[
         tuple[Literal["segment", "rudderstack"], ...],
-        _read_by(_vendors),
-        _says("Whose pixel URLs are understood, too: segment, rudderstack, or both with a comma between them."),
+        _read_by(texts.vendors, "segment|rudderstack|segment,rudderstack"),
+        _says("Vendors whose pixel URLs are also accepted: segment, rudderstack, or both with a comma between them."),
     ] = ()
-    typed_values: Annotated[bool, _says("Read true, false and numbers as JSON ones where nothing is lost.")] = False
-    debug_header: Annotated[bool, _says("Answer with X-Pixelcore: accepted, or the rejection's reason.")] = False
+    paths: Annotated[
+        tuple[tuple[str, str], ...],
+        _read_by(parse_paths, "PATH=TYPE,…"),
+        _says("Additional pixel paths with their types, such as '/open=track,/img/welcome=page'."),
+    ] = ()
+    typed_values: Annotated[bool, _says("Write true, false and numbers as JSON values where nothing is lost.")] = False
+    debug_header: Annotated[
+        bool, _says("Add the header X-Pixelcore to the GIF: accepted, or the rejection's reason.")
+    ] = False
 
     inline: Annotated[
         Literal["auto", "off"],
-        _says("Answer in Granian's thread where Granian is as expected, which costs least; off: in the event loop."),
+        _says("auto: answer in Granian's thread if this Granian is known, which costs least; off: in the event loop."),
     ] = "auto"
 
-    topic: Annotated[Name, _says("The Kafka topic of the events.")] = "raw-events"
+    topic: Annotated[str, _read_by(texts.topic, "TOPIC"), _says("Kafka topic of the events.")] = "raw-events"
     rejected_topic: Annotated[
-        Name | None, _says("The Kafka topic of rejected requests; without it they stay in their journal.")
+        str | None,
+        _read_by(texts.topic, "TOPIC"),
+        _says("Kafka topic of rejected requests; without it, they stay in their journal."),
     ] = None
-    checkpoint_topic: Annotated[Name, _says("The compacted topic of the journals' committed offsets.")] = (
-        "pixelcore-checkpoints"
-    )
+    checkpoint_topic: Annotated[
+        str, _read_by(texts.topic, "TOPIC"), _says("Compacted topic of the journals' checkpoints.")
+    ] = "pixelcore-checkpoints"
+    last_open_topic: Annotated[
+        str, _read_by(texts.topic, "TOPIC"), _says("Compacted topic of the day of each person's last opening.")
+    ] = "pixelcore-last-opens"
+    aggregate_topic: Annotated[
+        str, _read_by(texts.topic, "TOPIC"), _says("Topic of the counts by pipeline and window.")
+    ] = "pixelcore-counts"
     delivery: Annotated[
         Literal["exactly-once", "at-least-once"],
-        _says("Transactions, or an idempotent producer with a checkpoint on disk."),
+        _says("exactly-once: transactions; at-least-once: an idempotent producer with a checkpoint on the disk."),
     ] = "exactly-once"
-    drain_seconds: Annotated[float, Meta(ge=0, le=3600), _says("How long a stopping worker goes on shipping.")] = 10.0
+    batch_interval: Annotated[
+        float,
+        Meta(ge=0, le=60),
+        _read_by(texts.duration, "DURATION"),
+        _says("Time between batches that are not full; less costs CPU here and at the brokers."),
+    ] = 0.1
+    topic_partitions: Annotated[
+        int,
+        Meta(ge=0, le=10_000),
+        _says("Partitions of topics that pixelcore creates; 0: the brokers' default."),
+    ] = 0
+    topic_replicas: Annotated[
+        int, Meta(ge=0, le=100), _says("Replicas of topics that pixelcore creates; 0: the brokers' default.")
+    ] = 0
+    undeliverable_max_bytes: Annotated[
+        int,
+        Meta(ge=2**16, le=_MOST),
+        _read_by(texts.size, "SIZE"),
+        _says("Byte budget of the events that a topic refused; beyond it, shipping stops."),
+    ] = 256 * 2**20
+    drain_seconds: Annotated[
+        float,
+        Meta(ge=0, le=3600),
+        _read_by(texts.duration, "DURATION"),
+        _says("How long a stopping worker continues to ship."),
+    ] = 10.0
+    handover_seconds: Annotated[
+        float,
+        Meta(ge=0, le=3600),
+        _read_by(texts.duration, "DURATION"),
+        _says("How long a stopping worker continues to answer, with 503 on /readyz, before it closes its port."),
+    ] = 0.0
 
+    tls_cert: Annotated[
+        Path | None, _says("PEM file of a certificate and its chain; with it, 'pixelcore serve' speaks https.")
+    ] = None
+    tls_key: Annotated[Path | None, _says("PEM file of the certificate's key.")] = None
     metrics_address: Annotated[
-        str, _read_by(_address), _says("Where 'pixelcore serve' serves Prometheus metrics; empty: nowhere.")
+        str,
+        _read_by(texts.address, "HOST:PORT"),
+        _says("Address of the Prometheus metrics of 'pixelcore serve'; empty: no metrics."),
     ] = "127.0.0.1:9108"
     inspect_address: Annotated[
-        str, _read_by(_loopback), _says("Where 'pixelcore serve --inspect' serves the live page: a loopback address.")
+        str,
+        _read_by(texts.loopback, "HOST:PORT"),
+        _says("Loopback address of the live page of 'pixelcore serve --inspect'."),
     ] = "127.0.0.1:9109"
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], _says("What is logged.")] = "info"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], _says("Lowest level that is logged.")] = "info"
     log_format: Annotated[
-        Literal["auto", "json", "pretty"], _says("JSON lines, pretty lines, or pretty on a terminal only.")
+        Literal["auto", "json", "pretty"],
+        _says("json: JSON lines; pretty: plain lines; auto: pretty on a terminal, json elsewhere."),
     ] = "auto"
 
     kafka: Annotated[
         dict[str, str],
-        _says("librdkafka properties; in the environment PIXELCORE_KAFKA_ and the name, with _ for '.'."),
+        _says("librdkafka properties; in the environment, PIXELCORE_KAFKA_ and the name with _ instead of '.'."),
     ] = {}
 
     @property
     def ships(self) -> bool:
-        """Whether there is a Kafka to ship to."""
-        return "bootstrap.servers" in self.kafka
+        """Whether Kafka is set, so that events are shipped."""
+        return not BOOTSTRAP.isdisjoint(self.kafka)
+
+
+def trusted_by_all(proxies: str) -> str | None:
+    """The first network in a list of proxies that is most of the Internet, so that any client could forge its address."""
+    return next((entry for entry in map(str.strip, proxies.split(",")) if _MOST_OF_IT.fullmatch(entry)), None)
 
 
 _METAS: dict[str, tuple[Meta, ...]] = {
@@ -213,8 +259,13 @@ def variable(field: str) -> str:
 
 
 def described() -> dict[str, str]:
-    """What each setting is for, by the name of its field."""
+    """The description of each setting, by the name of its field."""
     return {name: "".join(meta.description or "" for meta in metas) for name, metas in _METAS.items()}
+
+
+def form(field: str) -> str | None:
+    """The placeholder for a setting's text, if its type does not determine it."""
+    return next((str(meta.extra["form"]) for meta in _METAS[field] if meta.extra is not None), None)
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -228,18 +279,42 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         elif name.startswith(KAFKA_PREFIX):
             kafka[_property(name)] = value
         elif name.startswith(PREFIX) and not _FOREIGN.fullmatch(name):
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise SettingsError(f"{name}: no such setting{hint}")
+            raise SettingsError(f"{name}: no such setting{_meant(name, known)}")
+        else:
+            continue
+        if _NOT_UTF8.search(value):
+            raise SettingsError(f"{name}: must be UTF-8, not {value!r}")
     values = {name: _read(name, text) for name, text in texts.items()}
     try:
-        return msgspec.convert(
+        settings = msgspec.convert(
             {**values, "kafka": kafka}, Settings, strict=False, dec_hook=lambda path, text: path(text)
         )
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$.")
         name = path.rstrip("`")
         raise _wrong(name, _explained(name, message), texts[name]) from None
+    _check_together(settings)
+    return settings
+
+
+def _check_together(settings: Settings) -> None:
+    """Raise `SettingsError` for settings that contradict each other."""
+    if settings.kafka and not settings.ships:
+        given = KAFKA_PREFIX + min(settings.kafka).upper().replace(".", "_")
+        raise SettingsError(f"{KAFKA_PREFIX}BOOTSTRAP_SERVERS: is not set, but {given} is")
+    names = ("topic", "rejected_topic", "checkpoint_topic", "last_open_topic", "aggregate_topic", "consent_topic")
+    topics = [(name, getattr(settings, name)) for name in names]
+    for index, (name, topic) in enumerate(topics):
+        for other, same in topics[:index]:
+            if topic == same and topic is not None:
+                raise SettingsError(f"{variable(name)}: is {topic!r}, like {variable(other)}; each needs its own topic")
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    """A hint at the setting with the most similar name, without the common prefix."""
+    endings = {other.removeprefix(PREFIX): other for other in (*known, f"{KAFKA_PREFIX}BOOTSTRAP_SERVERS")}
+    near = difflib.get_close_matches(name.removeprefix(PREFIX), endings, n=1, cutoff=0.7)
+    return f"; did you mean {endings[near[0]]}?" if near else ""
 
 
 def _read(name: str, text: str) -> object:
@@ -248,16 +323,19 @@ def _read(name: str, text: str) -> object:
             try:
                 return meta.extra["reader"](text)
             except ValueError as error:
+                if name in _SECRET:
+                    raise SettingsError(f"{variable(name)}: {error}") from None
                 raise _wrong(name, str(error), text) from None
     return text
 
 
 def _explained(name: str, message: str) -> str:
-    """What msgspec says of a value, in words that do not need its types."""
+    """msgspec's error about a value, without its names of types."""
     hint = get_type_hints(Settings)[name]
     if get_origin(hint) is Literal:
         return f"must be {' or '.join(map(repr, get_args(hint)))}"
-    wanted = message.partition(", got ")[0].replace("`bool`", "true or false").replace("`", "")
+    wanted = message.partition(", got ")[0].replace("`bool`", "true or false")
+    wanted = wanted.replace("`int`", "a whole number").replace("`float`", "a number").replace("`", "")
     return wanted.replace("Expected", "must be")
 
 

@@ -1,14 +1,14 @@
-"""Sidecars: processes that ``pixelcore serve`` starts and ends, each of which serves one thing that workers need not know."""
+"""Sidecars: processes that ``pixelcore serve`` starts and ends. Each serves one thing that workers do not know, such as metrics."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 
 from .errors import SettingsError
+from .processes import isolated_python
 
 LISTENING = "listening"
 END_SECONDS = 5.0
@@ -16,13 +16,13 @@ END_SECONDS = 5.0
 
 @contextlib.contextmanager
 def running(module: str, *arguments: str, setting: str) -> Iterator[str]:
-    """Run ``python -m pixelcore.<module>``, whose stdin is closed at the end.
+    """Run ``pixelcore.<module>`` as a process, and close its stdin at the end.
 
-    The process says ``LISTENING`` on stdout and whatever is yielded here, or in one line what is wrong, which is raised as
-    `SettingsError`. ``setting`` is named where it says nothing at all.
+    The process prints ``LISTENING`` and a text on stdout, and the text is yielded. Or it prints one line with an error, which is
+    raised as `SettingsError`. If it prints nothing, the error names ``setting``.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", f"{__package__}.{module}", *arguments],
+        [*isolated_python(f"{__package__}.{module}"), *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         bufsize=0,
@@ -30,7 +30,7 @@ def running(module: str, *arguments: str, setting: str) -> Iterator[str]:
     alive, answer = process.stdin, process.stdout
     assert alive is not None
     assert answer is not None
-    # Nothing is ever written: the pipe is closed by our end, even by kill -9. Workers are forks that would hold it open.
+    # Nothing is written to the pipe. It closes when this process ends, even by kill -9. Forked workers would hold it open.
     os.register_at_fork(after_in_child=alive.close)
     try:
         with answer:

@@ -1,4 +1,4 @@
-"""Calls that may never return: name servers and network file systems hang beyond any timeout, and clients of Kafka lock up."""
+"""Timeouts for calls that may never return: name servers and network file systems hang, and Kafka's clients lock up."""
 
 from __future__ import annotations
 
@@ -15,10 +15,15 @@ class CallTimeoutError(Exception):
 
 
 def call_with_timeout(seconds: float, call: Callable[[], T]) -> T:
-    """What ``call`` returns or raises, in a thread of its own.
+    """The result of ``call``, or its exception. It runs in a separate thread.
 
-    Raises `CallTimeoutError` when it takes longer; the thread is left behind then, and nobody waits for it.
+    Raises `CallTimeoutError` if it takes longer than ``seconds``. Then the thread is abandoned.
     """
+    return call_while_it_progresses(seconds, call, lambda: 0)
+
+
+def call_while_it_progresses(seconds: float, call: Callable[[], T], progress: Callable[[], int]) -> T:
+    """The same for a call without a time limit, as long as the number from ``progress`` changes within ``seconds``."""
     outcome: Future[T] = Future()
 
     def work() -> None:
@@ -28,6 +33,9 @@ def call_with_timeout(seconds: float, call: Callable[[], T]) -> T:
             outcome.set_exception(error)
 
     threading.Thread(target=work, name="call with timeout", daemon=True).start()
-    if not wait([outcome], seconds).done:
-        raise CallTimeoutError
+    seen = progress()
+    while not wait([outcome], seconds).done:
+        last, seen = seen, progress()
+        if seen == last:
+            raise CallTimeoutError
     return outcome.result()

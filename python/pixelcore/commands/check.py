@@ -6,27 +6,32 @@ import logging
 
 import click
 
-from .flags import kafka_flag, load, setting_flags
+from ..errors import SettingsError
+from .flags import SettingsCommand, kafka_flag, load, setting_flags
 
 
-@click.command()
+@click.command(cls=SettingsCommand, short_help="Check the set-up before you go live: disk, keys, Kafka, clock.")
 @click.option(
-    "--timeout", default=10.0, show_default=True, type=click.FloatRange(1, 300), help="Seconds that a step may take."
+    "--timeout",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(1, 300),
+    help="Time limit of each step, in seconds.",
 )
 @setting_flags(
     "data_dir", "keys_file", "journal_max_bytes", "rejected_max_bytes", "topic", "checkpoint_topic", "delivery"
 )
 @kafka_flag
 def check(timeout: float, kafka: tuple[str, ...], **flags: str | None) -> None:
-    """Try disk, key file, brokers, topics, rights, transactions and clock. Exits 1 when something will not work."""
+    """Check disk, key file, brokers, topics, rights, transactions and clock. Exits 1 if a check fails."""
     try:
         chosen = load(flags, kafka)
-    except click.ClickException as error:
-        error.show()
+    except SettingsError as error:
+        click.ClickException(str(error)).show()
         raise SystemExit(2) from None
     from . import checks
 
-    # Whatever the clients complain of is in the findings.
+    # The findings contain the clients' errors, so their log lines are not needed.
     logging.disable()
     if not checks.run(chosen, timeout):
         raise SystemExit(1)

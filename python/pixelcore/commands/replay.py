@@ -1,43 +1,62 @@
-"""The command ``pixelcore replay``: rejected requests are judged again, once the cause is repaired (contract, section 5).
+"""The command ``pixelcore replay``: judges rejected requests again, after their cause is repaired (contract, section 5).
 
-Requests that are accepted now go to a journal under ``replay``, which nobody ships. Then ``replayed.json`` is replaced, which
-names that journal and all records that became events, and last the journal is moved to the events'. The file decides:
-a journal that it names was replayed, and is moved by the next replay if a crash was in between; any other is begun anew.
-So no record becomes two events.
+A replay has three steps:
+
+1. It writes the events of requests that are accepted now into a journal under ``replay``, which nobody ships.
+2. It replaces ``replayed.json``, which names that journal and all records that became events.
+3. It moves the journal to the journals of events.
+
+The file decides after a crash. If it names a journal, this journal was replayed, and the next replay moves it. Any other journal
+is deleted, and its records are judged again. So no record becomes two events.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import tempfile
+import time
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
+from typing import get_args
 
 import click
 
+from .. import consents, datadir
 from .._core import REASONS, Journal, JournalReader
 from ..datadir import REPLAY
-from ..errors import JournalError, Rejected, SettingsError
-from ..files import EXCLUSIVE, replace, sync_directory, try_lock
+from ..errors import JournalError, Rejected
+from ..files import EXCLUSIVE, make_directory, open_own, replace, sync_directory, try_lock
 from ..journals import EVENTS, REJECTIONS, JournalDirectory, journals
+from ..model import Type
 from ..serving import key_file
 from ..serving.collector import collector
+from ..serving.persons import Persons
 from ..settings import Settings
-from .flags import load, setting_flags
+from .flags import SettingsCommand, load, setting_flags
+from .nothing import NothingThere
+from .progress import progress
 
 REPLAYED = "replayed.json"
 
 Ranges = list[tuple[int, int]]
-"""Bytes of a journal, from and up to, in order."""
+"""Ranges of bytes of a journal, from and up to, in order."""
+
+Judge = Callable[[bytes], bytes]
+"""Makes an event of a record. Raises `Rejected`."""
+
+Wanted = Callable[[str, str], bool]
+"""Whether a record with this reason and time is to be judged."""
 
 
 def utc_time(text: str) -> str:
-    """A time in ISO 8601, in UTC unless it says otherwise, as ``receivedAt`` has it."""
+    """A time in ISO 8601, in UTC unless it has an offset, in the form of ``receivedAt``."""
     try:
         time = datetime.fromisoformat(text.replace("Z", "+00:00"))
         utc = time.replace(tzinfo=time.tzinfo or timezone.utc).astimezone(timezone.utc)
@@ -46,75 +65,96 @@ def utc_time(text: str) -> str:
     return utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-@click.command()
-@click.option("--dry-run", is_flag=True, help="Judge only; nothing becomes an event.")
+@click.command(cls=SettingsCommand, short_help="Judge rejected requests again, after their cause is repaired.")
+@click.option("--dry-run", is_flag=True, help="Show the outcome without making events.")
 @click.option(
     "--reason",
     "reasons",
     multiple=True,
     type=click.Choice(REASONS),
     metavar="REASON",
-    help="Only what was rejected for this reason; may be repeated.",
+    help="Only requests that were rejected for this reason; may be repeated.",
 )
-@click.option("--since", type=utc_time, metavar="TIME", help="Only what was received then or later: ISO 8601, UTC.")
-@click.option("--until", type=utc_time, metavar="TIME", help="Only what was received before.")
+@click.option(
+    "--since",
+    type=utc_time,
+    metavar="TIME",
+    help="Only requests that were received at or after this time: ISO 8601, UTC.",
+)
+@click.option("--until", type=utc_time, metavar="TIME", help="Only requests that were received before this time.")
+@click.option(
+    "--as",
+    "as_type",
+    type=click.Choice(get_args(Type)),
+    help="The type of requests whose path names none (unknown_type), such as track.png, Track, track%3Fwk=….",
+)
 @setting_flags(
     *("data_dir", "journal_max_bytes", "journal_segment_bytes"),
     *("max_query_bytes", "max_parameters", "max_depth", "compat", "typed_values"),
     *("keys_file", "ip", "respect_gpc", "automated"),
 )
-def replay(dry_run: bool, reasons: tuple[str, ...], since: str | None, until: str | None, **flags: str | None) -> None:
-    """Judge rejected requests again: what is accepted now becomes events, received when it was. Never twice."""
+def replay(
+    dry_run: bool,
+    reasons: tuple[str, ...],
+    since: str | None,
+    until: str | None,
+    as_type: str | None,
+    **flags: str | None,
+) -> None:
+    """Judge rejected requests again. Each one that is accepted now becomes an event with its first receivedAt, and never a second one."""
     chosen = load(flags)
 
     def wanted(reason: str, received_at: str) -> bool:
         in_time = (since is None or since <= received_at) and (until is None or received_at < until)
         return in_time and (not reasons or reason in reasons)
 
-    try:
-        outcome = run(chosen, wanted, dry_run)
-    except (JournalError, SettingsError, OSError) as error:
-        raise click.ClickException(str(error)) from None
+    datadir.existing(chosen.data_dir)
+    began = time.monotonic()
+    outcome = run(chosen, wanted, dry_run, as_type)
     rejected, accepted = outcome.rejected, outcome.accepted
     click.echo(f"{'reason':20}  {'still rejected':>14}  {'accepted':>14}")
     for reason in sorted({*rejected, *accepted}):
         click.echo(f"{reason:20}  {rejected[reason]:14}  {accepted[reason]:14}")
     click.echo(f"{'total':20}  {rejected.total():14}  {accepted.total():14}")
-    if outcome.unreadable:
-        click.echo(f"{outcome.unreadable} records could not be read", err=True)
+    damage = f"; {outcome.unreadable:,} records could not be read" if outcome.unreadable else ""
+    if not (judged := rejected.total() + accepted.total()):
+        raise NothingThere(f"nothing to replay in {chosen.data_dir}: no such rejection is left{damage}")
+    click.echo(f"{judged:,} judged in {time.monotonic() - began:.1f} s{damage}", err=True)
 
 
 @dataclass
 class Outcome:
-    """What became of the records, by the reason that they were rejected for."""
+    """The outcome of a replay, by the reason of rejection."""
 
     accepted: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     unreadable: int = 0
-    """Records that are none of pixelcore's, or damaged."""
+    """Records that are damaged, or not pixelcore's."""
 
 
-def run(settings: Settings, wanted: Callable[[str, str], bool], dry_run: bool = False) -> Outcome:
-    """Judge all records again that were not replayed and for which ``wanted(reason, received_at)``.
+def run(settings: Settings, wanted: Wanted, dry_run: bool = False, as_type: str | None = None) -> Outcome:
+    """Judge all records again that were not replayed and for which ``wanted(reason, received_at)`` is true.
 
-    Raises `JournalError`, `SettingsError` for the key file, and ``OSError``. Then no record was replayed, or the next replay completes this one.
+    ``as_type`` is the type of requests whose path names none. Raises `JournalError`, ``OSError``, and `SettingsError` for the key
+    file. Then no record was replayed, or the next replay completes this one.
     """
-    root = settings.data_dir / REPLAY
-    if dry_run or not settings.data_dir.is_dir():
+    root, judge = settings.data_dir / REPLAY, _judge_of(settings, as_type)
+    if dry_run:
         _, replayed = _load(root)
-        return _judge(settings, wanted, replayed, lambda _journal, _begin, _end, _event: None)
-    root.mkdir(exist_ok=True)
-    with (root / "lock").open("w") as lock:
+        return _judge(settings, judge, wanted, replayed, lambda _journal, _begin, _end, _event: None)
+    datadir.prepare(settings)
+    make_directory(root)
+    with os.fdopen(open_own(root / "lock", os.O_WRONLY | os.O_CREAT), "wb") as lock:
         if not try_lock(lock.fileno(), EXCLUSIVE):
             raise JournalError(f"{root}: another replay is running")
         _complete(settings, root)
         try:
-            return _replay(settings, wanted, root)
+            return _replay(settings, judge, wanted, root)
         finally:
             _complete(settings, root)
 
 
-def _replay(settings: Settings, wanted: Callable[[str, str], bool], root: Path) -> Outcome:
+def _replay(settings: Settings, judge: Judge, wanted: Wanted, root: Path) -> Outcome:
     _, replayed = _load(root)
     new: dict[str, Ranges] = defaultdict(list)
     room = settings.journal_max_bytes - Journal(settings.data_dir / EVENTS).measure()
@@ -124,7 +164,7 @@ def _replay(settings: Settings, wanted: Callable[[str, str], bool], root: Path) 
             journal.append(event)
             new[source].append((begin, end))
 
-        outcome = _judge(settings, wanted, replayed, keep)
+        outcome = _judge(settings, judge, wanted, replayed, keep)
     if new:
         there = {found.id for found in journals(settings.data_dir / REJECTIONS)}
         ranges = {name: _merged(replayed.get(name, []) + new[name]) for name in there & (replayed.keys() | new.keys())}
@@ -134,47 +174,56 @@ def _replay(settings: Settings, wanted: Callable[[str, str], bool], root: Path) 
 
 def _judge(
     settings: Settings,
-    wanted: Callable[[str, str], bool],
+    judge: Judge,
+    wanted: Wanted,
     replayed: dict[str, Ranges],
     accept: Callable[[str, int, int, bytes], None],
 ) -> Outcome:
     outcome = Outcome()
-    judge = _judge_of(settings)
-    for journal in journals(settings.data_dir / REJECTIONS):
-        before = replayed.get(journal.id, [])
-        for offset, record in _records(journal):
-            if _covers(before, offset):
-                continue
-            try:
-                members = json.loads(record)
-                reason = str(members["reason"])
-                if not wanted(reason, members["receivedAt"]):
+    found = journals(settings.data_dir / REJECTIONS)
+    done, size = 0, sum(segment.size for journal in found for segment in journal.segments())
+    with progress("replay", size, "bytes") as tell:
+        for journal in found:
+            before = replayed.get(journal.id, [])
+            for offset, record in _records(journal):
+                tell(done := done + len(record) + 1)
+                if _covers(before, offset):
                     continue
-                event = judge(record)
-            except Rejected:
-                outcome.rejected[reason] += 1
-            except (KeyError, TypeError, ValueError):
-                outcome.unreadable += 1
-            else:
-                outcome.accepted[reason] += 1
-                accept(journal.id, offset, offset + len(record) + 1, event)
+                try:
+                    members = json.loads(record)
+                    reason = str(members["reason"])
+                    if not wanted(reason, members["receivedAt"]):
+                        continue
+                    event = judge(record)
+                    if not event:
+                        raise Rejected(reason)  # its mode allows no event now
+                except Rejected:
+                    outcome.rejected[reason] += 1
+                except (KeyError, TypeError, ValueError):
+                    outcome.unreadable += 1
+                else:
+                    outcome.accepted[reason] += 1
+                    accept(journal.id, offset, offset + len(record) + 1, event)
     return outcome
 
 
-def _judge_of(settings: Settings) -> Callable[[bytes], bytes]:
+def _judge_of(settings: Settings, as_type: str | None) -> Judge:
     with tempfile.TemporaryDirectory() as nowhere:
-        unused = Journal(nowhere)  # a journal is not there before its first line
+        unused = Journal(nowhere)  # a journal makes no files before its first line
         judge = collector(settings, unused, unused)
     if settings.keys_file is not None:
         try:
-            judge.set_keys(key_file.read(settings.keys_file), 1.0)
+            keys = key_file.read(settings.keys_file)
+            judge.set_keys(keys)
+            if consents.has_list(settings):
+                Persons(settings, judge).heed(keys)
         except ValueError as error:
             raise key_file.wrong(settings.keys_file, str(error)) from None
-    return judge.replay
+    return partial(judge.replay, type=as_type)
 
 
 def _records(journal: JournalDirectory) -> Iterator[tuple[int, bytes]]:
-    """The records of a journal up to the end that it has now, each after its offset; its writer may live."""
+    """The records of a journal with their offsets, up to its current end. Its writer may live."""
     end = max((segment.end for segment in journal.segments()), default=0)
     reader = JournalReader(journal.path)
     while reader.offset < end and (records := reader.records()):
@@ -187,7 +236,7 @@ def _covers(ranges: Ranges, offset: int) -> bool:
 
 
 def _merged(ranges: Ranges) -> Ranges:
-    """The same bytes in as few ranges as can be."""
+    """The same bytes in as few ranges as possible."""
     merged: Ranges = []
     for begin, end in sorted(ranges):
         if merged and merged[-1][1] == begin:
@@ -197,7 +246,7 @@ def _merged(ranges: Ranges) -> Ranges:
 
 
 def _load(root: Path) -> tuple[str | None, dict[str, Ranges]]:
-    """The journal of the last replay, and what was replayed of each journal of rejections."""
+    """The journal of the last replay, and the replayed ranges of each journal of rejections."""
     try:
         content = json.loads((root / REPLAYED).read_text())
     except FileNotFoundError:
@@ -213,12 +262,12 @@ def _save(root: Path, journal: str, ranges: dict[str, Ranges]) -> None:
 
 
 def _complete(settings: Settings, root: Path) -> None:
-    """Move the journal that was replayed to the events', and delete what a replay that was cut off left."""
+    """Move a replayed journal to the events, and delete the leftovers of an interrupted replay."""
     replayed, _ = _load(root)
     events = settings.data_dir / EVENTS
     for journal in journals(root):
         if journal.id == replayed:
-            events.mkdir(exist_ok=True)
+            make_directory(events)
             journal.path.rename(events / journal.id)
             sync_directory(events)
             sync_directory(root)

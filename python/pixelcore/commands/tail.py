@@ -1,82 +1,115 @@
-"""The command ``pixelcore tail``: events as they come, from the journals of all workers."""
+"""The command ``pixelcore tail``: shows events as they arrive, from the journals of all workers."""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 
+from .. import datadir
 from .._core import JournalReader
-from ..errors import JournalError
 from ..journals import EVENTS, REJECTIONS, JournalDirectory, journals
-from .flags import load, setting_flags
+from ..printable import escape_controls
+from .flags import SettingsCommand, load, setting_flags
+from .nothing import NothingThere
+from .records import Choice, Record
 
 POLL_SECONDS = 0.1
 LAST_BYTES = 32 << 20
 
 
-@click.command()
-@click.option("-f", "--follow", is_flag=True, help="Go on with events as they come.")
-@click.option("-n", "--lines", default=10, show_default=True, type=click.IntRange(0), help="How many of the past.")
+@click.command(cls=SettingsCommand, short_help="Show the last events, and new ones.")
+@click.option("-f", "--follow", is_flag=True, help="Continue with new events as they arrive.")
+@click.option("-n", "--lines", default=10, show_default=True, type=click.IntRange(0), help="Number of past events.")
 @click.option("--rejected", is_flag=True, help="Show rejected requests instead of events.")
+@click.option("--pretty", is_flag=True, help="Show the whole JSON, one member per line.")
+@click.option(
+    "--key",
+    multiple=True,
+    help="Only records of the pipeline with this key or id; may be repeated, like the next three.",
+)
+@click.option("--type", multiple=True, help="Only events of this type, such as track.")
+@click.option("--event", multiple=True, help="Only tracks of this event, or pages of this name.")
+@click.option("--id", multiple=True, help="Only records with this user, anonymous, group or message id.")
 @setting_flags("data_dir")
-def tail(follow: bool, lines: int, rejected: bool, data_dir: str | None) -> None:
-    """Show journaled events: pretty on a terminal, NDJSON in a pipe. Shipped ones are gone sooner or later."""
-    root = load({"data_dir": data_dir}).data_dir / (REJECTIONS if rejected else EVENTS)
+def tail(
+    follow: bool, lines: int, rejected: bool, pretty: bool, data_dir: str | None, **chosen: tuple[str, ...]
+) -> None:
+    """Show journaled events: one line each on a terminal, in UTC, and NDJSON in a pipe.
+
+    Shipped events are deleted from the journal. Exits 3 when there are no events to show.
+    """
+    data = load({"data_dir": data_dir}).data_dir
+    kind = REJECTIONS if rejected else EVENTS
+    if not datadir.existing(data, or_coming=follow):
+        click.echo(f"no gateway has written to {data} yet: waiting for one", err=True)
+    show = printer(pretty)
     readers: dict[JournalDirectory, JournalReader] = {}
-
-    def events() -> Iterator[bytes]:
-        yield from last_lines(root, lines, readers)
-        if follow:
-            yield from follow_lines(root, readers)
-
+    choice = Choice(**chosen)
     try:
-        show(events())
-    except JournalError as error:
-        raise click.ClickException(str(error)) from None
+        past = last_records(data / kind, lines, readers, choice)
+        for record in past:
+            show(record)
+        if follow:
+            for record in new_records(data / kind, readers, choice):
+                show(record)
     except (KeyboardInterrupt, BrokenPipeError):
-        # Ctrl-C and `| head` are ordinary ends. Python's own flush at exit must not complain of the closed pipe.
+        # Ctrl-C and `| head` are ordinary ends. Python's flush at exit must not report the closed pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return
+    if lines and not past:
+        such = "no such" if any(choice) else "no"
+        raise NothingThere(f"{such} {kind} in {data}: nothing has arrived, or all of it was shipped and deleted")
 
 
-def last_lines(root: Path, count: int, readers: dict[JournalDirectory, JournalReader]) -> list[bytes]:
-    """The last ``count`` events of all journals by time of receipt; leaves ``readers`` at the journals' ends."""
-    kept: list[tuple[str, bytes]] = []
+def last_records(
+    root: Path, count: int, readers: dict[JournalDirectory, JournalReader], choice: Choice
+) -> list[Record]:
+    """The last ``count`` selected records of all journals, by time of receipt. Leaves ``readers`` at the journals' ends."""
+    kept: list[Record] = []
     for journal in journals(root):
-        # Nobody wants to see more than the last segments have.
+        # The last segments have more lines than anybody wants to see.
         readers[journal] = reader = JournalReader(journal.path, journal.start_of_last(LAST_BYTES))
         while lines := reader.lines():
-            kept = sorted(kept + [(json.loads(line)["receivedAt"], line) for line in lines])[-count:] if count else []
-    return [line for _, line in kept]
+            new = chosen_of(lines, choice) if count else []
+            kept = sorted([*kept, *new], key=lambda record: record.received_at)[-count:]
+    return kept
 
 
-def follow_lines(root: Path, readers: dict[JournalDirectory, JournalReader]) -> Iterator[bytes]:
-    """Events as they are journaled, for ever."""
+def new_records(root: Path, readers: dict[JournalDirectory, JournalReader], choice: Choice) -> Iterator[Record]:
+    """Selected records as they are journaled, without end."""
     while True:
         moved = False
         for journal in journals(root):
             reader = readers.setdefault(journal, JournalReader(journal.path))
-            for line in reader.lines():
-                moved = True
-                yield line
+            lines = reader.lines()
+            moved |= bool(lines)
+            yield from chosen_of(lines, choice)
         if not moved:
             time.sleep(POLL_SECONDS)
 
 
-def show(lines: Iterator[bytes]) -> None:
-    """Print NDJSON, or pretty JSON on a terminal."""
-    if sys.stdout.isatty():
-        from rich.console import Console
+def chosen_of(lines: list[bytes], choice: Choice) -> list[Record]:
+    """The selected records among lines. Lines that are not records are skipped."""
+    return [record for record in map(Record.read, lines) if record is not None and choice.has(record)]
 
-        console = Console()
-        for line in lines:
-            console.print_json(line.decode())
-    else:
-        for line in lines:
-            sys.stdout.buffer.write(line + b"\n")
+
+def printer(pretty: bool) -> Callable[[Record], None]:
+    """A function that prints a record: as a row on a terminal, as NDJSON in a pipe, or as indented JSON with ``pretty``."""
+    if not (pretty or sys.stdout.isatty()):
+
+        def write(record: Record) -> None:
+            sys.stdout.buffer.write(escape_controls(record.line.decode()).encode() + b"\n")
             sys.stdout.buffer.flush()
+
+        return write
+    from rich.console import Console
+
+    console = Console()
+    if pretty:
+        return lambda record: console.print(record.pretty(), soft_wrap=True)
+    return lambda record: console.print(record.row(), no_wrap=True, overflow="ellipsis", crop=True)

@@ -8,32 +8,33 @@ import sys
 import threading
 import warnings
 
+from ..address import why_not
 from ..observing import log
 from ..settings import load
 from ..sidecar import LISTENING
 from .server import Server
 
 NICENESS = 10
-"""Where the processor is short, the gateway goes first."""
+"""On a busy processor, the gateway has priority."""
 
 
 def main() -> None:
-    """Serve the page until stdin closes, which it does when ``pixelcore serve`` ends, however it ends.
+    """Serve the page until stdin closes, which happens at any end of ``pixelcore serve``.
 
-    Says ``LISTENING`` and the page's URL on stdout, or in one line what is wrong with the settings.
+    Prints ``LISTENING`` and the page's URL on stdout, or one line with the wrong setting.
     """
-    # A terminal's signals are for the whole group of processes; this one ends after the server.
+    # A terminal signals the whole group of processes, but this one must end after the server.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.nice(NICENESS)
     settings = load()
     log.configure(settings)
-    # What `pixel_url` warns of, the page tells.
+    # The page shows the warnings of `pixel_url` itself.
     warnings.simplefilter("ignore", UserWarning)
     try:
         server = Server(settings, gateway=sys.argv[1])
     except OSError as error:
-        print(f"PIXELCORE_INSPECT_ADDRESS: {settings.inspect_address}: {error.strerror}")
+        print(f"PIXELCORE_INSPECT_ADDRESS: {settings.inspect_address}: {why_not(error)}")
         return
     print(LISTENING, server.url, flush=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()

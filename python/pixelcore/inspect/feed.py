@@ -1,4 +1,4 @@
-"""What one open page sees: the lines that are journaled from now on, or evenly some of them where they are too many."""
+"""The feed of one open page: the lines that are journaled from now on, or an even sample if they are too many."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from .._core import JournalReader
 from ..journals import EVENTS, REJECTIONS, JournalDirectory, journals
 
 LINES_A_SECOND, BURST, FEW = 100, 300, 10
-"""How many lines of each kind are shown a second, and how many at once after a pause; some there are always."""
+"""The most lines of each kind per second, the most at once after a pause, and the fewest that are always allowed."""
 BYTES = 256 << 10
-"""How many bytes of each kind are shown at once."""
+"""The most bytes of each kind at once."""
 RECENT_LINES, RECENT_BYTES = 20, 32 << 10
-"""How much of the past a page begins with; the bytes are those of one journal."""
+"""The past lines with which a page begins. The bytes are a limit per journal."""
 
 
 class Sample:
-    """One of every ``every`` lines, a power of two, such that they are at most ``limit``, and `BYTES` unless one is longer."""
+    """A sample of one of every ``every`` lines, a power of two. It has at most ``limit`` lines and `BYTES`, or one longer line."""
 
     def __init__(self, limit: int) -> None:
         self.lines: list[bytes] = []
@@ -29,7 +29,7 @@ class Sample:
         self._offered = 0
 
     def offer(self, lines: list[bytes]) -> None:
-        """Take some of the next lines, and let go of some of the earlier ones where they become too many."""
+        """Sample the next lines, and thin out earlier ones if there are too many."""
         self.lines += lines[-self._offered % self.every :: self.every]
         self._offered += len(lines)
         while len(self.lines) > self._limit or (sum(map(len, self.lines)) > BYTES and len(self.lines) > 1):
@@ -38,37 +38,37 @@ class Sample:
 
 
 class Allowance:
-    """How many lines may be shown now, where so many were shown before: what is left over is saved up for a burst."""
+    """The number of lines that may be shown now. Unused allowance is saved up for a burst."""
 
     def __init__(self) -> None:
         self._saved = float(BURST)
         self._at = time.monotonic()
 
     def now(self) -> int:
-        """The lines that may be shown."""
+        """The number of lines that may be shown now."""
         before, self._at = self._at, time.monotonic()
         self._saved = min(BURST, self._saved + LINES_A_SECOND * (self._at - before))
         return max(FEW, int(self._saved))
 
     def spend(self, lines: int) -> None:
-        """Take note of what was shown."""
+        """Take note of the number of shown lines."""
         self._saved = max(0.0, self._saved - lines)
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a page shows of the lines, so that under load the sample is one of those.
+    """The filter of a page, so that under load the sample is taken from matching lines.
 
-    The page looks closer than this does, at what a text is the value of.
+    The page itself filters more exactly, by the member that has a text.
     """
 
     contains: tuple[str, ...] = ()
-    """Texts that a line has, all of them, in whatever case."""
+    """Texts that a line must contain, all of them, in any case."""
     watched: tuple[bytes, ...] = ()
-    """A line with any of these is never left out."""
+    """A line that contains any of these is never left out."""
 
     def pick(self, lines: list[bytes]) -> list[bytes]:
-        """The lines that have all texts, but for watched ones."""
+        """The lines that contain all texts, without watched ones."""
         if self.watched:
             lines = [line for line in lines if not self.is_watched(line)]
         if not self.contains:
@@ -77,33 +77,33 @@ class Wanted:
         return [line for line, text in lowered if all(part in text for part in self.contains)]
 
     def is_watched(self, line: bytes) -> bool:
-        """Whether somebody waits for this very line."""
+        """Whether the page waits for this line."""
         return any(part in line for part in self.watched)
 
 
 @dataclass
 class Taken:
-    """What came of one kind since the last look."""
+    """The new lines of one kind since the last look."""
 
     sample: Sample
     count: int = 0
-    """Of all lines, wanted or not."""
+    """The number of all lines, matching or not."""
     watched: list[bytes] = field(default_factory=list)
 
 
 class Tail:
-    """The journals under a root, from where they end now, and those that come."""
+    """The journals under a root from their current ends on, and new journals."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        # A journal whose writer is gone gets no more lines.
+        # A journal whose writer has ended gets no more lines.
         found = ((journal, JournalReader(journal.path, _shortly_before_the_end(journal))) for journal in journals(root))
         self._readers = {journal: reader if reader.live else None for journal, reader in found}
         self.recent = _latest(lines[-RECENT_LINES:] for lines in self.batches())
         """The last lines before now, oldest first."""
 
     def batches(self) -> Iterator[list[bytes]]:
-        """All lines that came since the last time."""
+        """All new lines since the last call."""
         self._readers = {
             journal: self._readers[journal] if journal in self._readers else JournalReader(journal.path)
             for journal in journals(self._root)
@@ -125,13 +125,13 @@ class Feed:
         self._allowances = {kind: Allowance() for kind in self._tails}
 
     def take(self) -> dict[str, Taken]:
-        """What came since the last time, by kind, as far as it is `wanted`."""
+        """The new lines since the last call that are `wanted`, by kind."""
         taken: dict[str, Taken] = {}
         for kind, tail in self._tails.items():
             allowance = self._allowances[kind]
             found = taken[kind] = Taken(Sample(allowance.now()))
             for lines in tail.batches():
-                wanted = self.wanted  # another thread may replace it, before the line that it waits for is written
+                wanted = self.wanted  # another thread may replace it, but does so before its line is written
                 found.count += len(lines)
                 found.watched += filter(wanted.is_watched, lines)
                 found.sample.offer(wanted.pick(lines))
@@ -140,7 +140,7 @@ class Feed:
 
 
 def _shortly_before_the_end(journal: JournalDirectory) -> int:
-    """An offset in the last segment. Where it is within a line, the reader passes over the rest of that."""
+    """An offset in the last segment. If it is within a line, the reader skips the rest of that line."""
     segments = journal.segments()
     return max(segments[-1].start, segments[-1].end - RECENT_BYTES) if segments else 0
 

@@ -1,7 +1,7 @@
-"""The live page's server: a token, a handful of files, and a stream of what is journaled.
+"""The live page's server: a token, a few files, and a stream of journaled lines.
 
-Python's own HTTP server will do: pages are few, and each has a thread that reads when it can write. So a slow page gets a
-thinner sample, not a longer queue, and where there is no page there is no thread.
+Python's own HTTP server is enough, because pages are few. Each page has a thread that reads lines only when it can write them. So
+a slow page gets a thinner sample and not a longer queue, and without a page there is no thread.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from ..address import HostPort
 from ..errors import JournalError
 from ..journals import EVENTS, REJECTIONS
 from ..observing.backlog import BacklogScanner
+from ..observing.stalls import notices
+from ..reasons import WORDS
 from ..settings import Settings
 from .feed import Feed, Wanted
 from .pixel import build
@@ -39,14 +41,14 @@ SHOWN_AS = {EVENTS: "accepted", REJECTIONS: "rejected"}
 TICK_SECONDS = 0.1
 COUNT_SECONDS = 1.0
 PAGES = 8
-"""How many may be open; each reads for itself."""
+"""The most open pages. Each has its own reader."""
 IO_SECONDS = 20.0
-"""A page that takes nothing for so long is gone; a request that is not there by then is none."""
+"""A page that accepts nothing for so long is closed. A connection without a whole request is also closed."""
 MAX_BODY = 64 << 10
 
 
 class Server(ThreadingHTTPServer):
-    """Serves the page of one gateway. Raises ``OSError`` where the address cannot be listened at."""
+    """Serves the page of one gateway. Raises ``OSError`` if the address cannot be used."""
 
     daemon_threads = True
 
@@ -58,16 +60,19 @@ class Server(ThreadingHTTPServer):
         self.settings = settings
         self.gateway = gateway
         self.token = secrets.token_urlsafe(24)
-        # Behind the hash, which no browser sends to anybody.
+        # The token is in the fragment, which browsers never send.
         self.url = f"http://{settings.inspect_address}/#token={self.token}"
         self.hosts = {"127.0.0.1", "localhost", "::1", address.host}
         self.feeds: dict[str, Feed] = {}
-        self._scanners = {kind: BacklogScanner(settings.data_dir / kind) for kind in (EVENTS, REJECTIONS)}
+        self._scanners = {
+            EVENTS: BacklogScanner(settings.data_dir / EVENTS, settings.ships),
+            REJECTIONS: BacklogScanner(settings.data_dir / REJECTIONS, ships=False),
+        }
         self._lock = threading.Lock()
 
     @property
     def policy(self) -> dict[str, str]:
-        """Headers of every answer. The page has texts of strangers: as markup, none of them could run or load anything."""
+        """Headers of every answer. The page shows strangers' texts, which cannot run or load anything even as markup."""
         images = f"img-src 'self' http://127.0.0.1:* http://localhost:* {self.gateway}"
         return {
             "Content-Security-Policy": f"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; {images};"
@@ -81,18 +86,19 @@ class Server(ThreadingHTTPServer):
         }
 
     def lag(self) -> dict[str, Any]:
-        """What is journaled, and what of it is not in Kafka yet: events alone, in events, bytes and seconds."""
+        """The bytes of the journals, and the lag of the events: in events, bytes and seconds."""
         with self._lock:
-            found = self._scanners[EVENTS].scan(self.settings.ships)
-            rejections = self._scanners[REJECTIONS].scan(ships=False)
+            found = self._scanners[EVENTS].scan()
+            rejections = self._scanners[REJECTIONS].scan()
         age = 0.0 if found.oldest is None else max(0.0, time.time() - found.oldest)
         lag = {"events": found.lag_events, "bytes": found.lag_bytes, "seconds": age} if self.settings.ships else None
-        return {"lag": lag, "journalBytes": {EVENTS: found.bytes, REJECTIONS: rejections.bytes}}
+        stall = "; ".join(notice.text for notice in notices(self.settings.data_dir))
+        return {"lag": lag, "journalBytes": {EVENTS: found.bytes, REJECTIONS: rejections.bytes}, "stall": stall}
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        """Pages come and go, which is no error."""
+        """Log an error, unless a page has only closed its connection."""
         if not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError)):
-            log.exception("the live page")
+            log.exception("the live page failed to answer")
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -103,7 +109,7 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        """The page's files, which tell nothing, and with the token what is journaled."""
+        """Answer with the page's files, which are public, or with the journaled lines if the token is right."""
         path, _, query = self.path.partition("?")
         name = path.removeprefix("/") or "index.html"
         if not self._is_at_home():
@@ -112,7 +118,7 @@ class Handler(BaseHTTPRequestHandler):
             file = STATIC / name
             self._answer(HTTPStatus.OK, file.read_bytes(), f"{MEDIA_TYPES[file.suffix]}; charset=utf-8")
         elif path == "/feed":
-            # An EventSource has no headers of its own.
+            # An EventSource cannot send headers.
             asked = parse_qs(query)
             if self._knows(asked.get("token", [""])[0]):
                 self._stream(is_new="past" not in asked)
@@ -123,7 +129,7 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.NOT_FOUND)
 
     def do_POST(self) -> None:
-        """What a page asks for in words: a URL to be built, or other lines to be shown."""
+        """Answer a page's request to build a URL, or to show other lines."""
         length = self.headers.get("Content-Length", "")
         if not self._is_at_home():
             self._answer(HTTPStatus.FORBIDDEN)
@@ -133,19 +139,21 @@ class Handler(BaseHTTPRequestHandler):
             try:
                 body = json.loads(self.rfile.read(int(length)))
                 if self.path == "/url":
-                    self._answer_json(build(body))
+                    self._answer_json(build(body, self.server.settings.compat))
                 elif self.path == "/want" and (feed := self.server.feeds.get(body["stream"])):
                     watched = tuple(text.encode() for text in body["watched"] if text)
                     feed.wanted = Wanted(tuple(text.lower() for text in body["contains"]), watched)
                     self._answer(HTTPStatus.NO_CONTENT)
                 else:
                     self._answer(HTTPStatus.NOT_FOUND)
-            except (ValueError, TypeError, KeyError, AttributeError):
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 self._answer(HTTPStatus.BAD_REQUEST)
 
     def _is_at_home(self) -> bool:
-        """Whether the browser was told to come here, and not by another site that has our address as its own (DNS
-        rebinding) or asks in our name. The port may be another one, of an SSH tunnel.
+        """Whether the browser was sent to this server itself.
+
+        False if another site uses our address under its own name (DNS rebinding), or sends requests from its pages. The port may
+        differ, because of an SSH tunnel.
         """
         host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
         try:
@@ -157,14 +165,14 @@ class Handler(BaseHTTPRequestHandler):
         return self._knows(self.headers.get("Authorization", "").removeprefix("Bearer "))
 
     def _knows(self, token: str) -> bool:
-        """Whether this is the token; if not, that is answered."""
+        """Whether this is the token. If not, the request is answered with 401."""
         knows = hmac.compare_digest(token.encode(), self.server.token.encode())
         if not knows:
             self._answer(HTTPStatus.UNAUTHORIZED)
         return knows
 
     def _stream(self, is_new: bool) -> None:
-        """Answer with what is journaled, a new page with some of the past, until the page is gone."""
+        """Answer with journaled lines until the page is closed. A new page also gets some past lines."""
         feeds = self.server.feeds
         if len(feeds) >= PAGES:
             return self._answer(HTTPStatus.SERVICE_UNAVAILABLE)
@@ -178,7 +186,8 @@ class Handler(BaseHTTPRequestHandler):
                 "gateway": self.server.gateway,
                 "destination": settings.topic if settings.ships else None,
                 "keys": settings.keys_file is not None,
-                "reasons": REASONS,
+                "paths": settings.paths,
+                "reasons": {reason: WORDS.get(reason) for reason in REASONS},
             }
             parts = [_message("hello", json.dumps(hello).encode())]
             if is_new:
@@ -191,7 +200,7 @@ class Handler(BaseHTTPRequestHandler):
             feeds.pop(name, None)
 
     def _follow(self, feed: Feed, parts: list[bytes]) -> None:
-        """Send what comes until the page is gone, and once a second the counts, which are exact."""
+        """Send new lines until the page is closed, and once a second the counts, which are exact."""
         begun = counted = time.monotonic()
         counts = dict.fromkeys(SHOWN_AS.values(), 0)
         while True:
@@ -233,13 +242,13 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def version_string(self) -> str:
-        """What the Server header says."""
+        """The value of the Server header."""
         return "pixelcore"
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: who looks at a page is nobody's business."""
+        """Log nothing: requests of the live page are private."""
 
 
 def _message(event: str, data: bytes) -> bytes:
-    """A message of an event stream (HTML standard, section 9.2); ``data`` has no line feed, and JSON no carriage return."""
+    """A message of an event stream (HTML standard, section 9.2). ``data`` has no line feed, and JSON has no carriage return."""
     return b"event: %b\ndata: %b\n\n" % (event.encode(), data)

@@ -1,11 +1,13 @@
-"""Prometheus metrics of a gateway: the sums of its workers' counters, and what the disk tells.
+"""Prometheus metrics of a gateway: the sums of its workers' counters, and figures from the disk.
 
-They are served by ``python -m pixelcore.observing.metrics``, which `metrics_process` runs: the only process that imports
-prometheus_client. ``pixelcore serve`` itself must have no socket and no thread, since its workers are forks of it.
+The process ``python -m pixelcore.observing.metrics`` serves them. `metrics_process` runs it, and no other process imports
+prometheus_client. ``pixelcore serve`` itself must have no socket and no thread, because its workers are forks of it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import math
 import mmap
 import os
 import select
@@ -19,7 +21,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -29,24 +31,28 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
-from .. import __version__
+from .. import __version__, consents
 from .._core import Counters
-from ..address import HostPort
+from ..address import HostPort, why_not
+from ..errors import SettingsError
 from ..files import SHARED, try_lock
-from ..journals import EVENTS, REJECTIONS
+from ..journals import EVENTS, REJECTIONS, SHIPPED
 from ..settings import Settings, load
 from ..sidecar import LISTENING
-from .backlog import BacklogScanner
+from .backlog import BacklogScanner, undeliverable_bytes
 from .counters import BOUNDS, DIRECTORY, NAMES, SUFFIX, SUM
+from .metrics_server import Server
 
 FOLD_SECONDS = 60.0
 GAUGES = ("unready", "inline")
-"""Slots that say how a living worker is, and nothing of a dead one."""
+"""Slots with the state of a living worker, which are meaningless for a dead one. The gateway's value is their sum."""
+STALLED = tuple(f"stalled_seconds {kind}" for kind in SHIPPED)
+"""Likewise, but the gateway's value is the greatest."""
 
 
 @dataclass(frozen=True)
 class Definition:
-    """A metric, ``pixelcore_`` and its name; counters get ``_total``."""
+    """A metric. Its full name is ``pixelcore_`` and ``name``; a counter's ends in ``_total``."""
 
     kind: type[CounterMetricFamily | GaugeMetricFamily] | None
     """None for a histogram."""
@@ -54,22 +60,56 @@ class Definition:
     labels: tuple[str, ...]
     help: str
     of_kafka: bool = False
-    """Whether it is absent where no Kafka is set."""
+    """Whether it is absent if no Kafka is set."""
 
 
 C, G, H = CounterMetricFamily, GaugeMetricFamily, None
 METRICS = (
+    Definition(C, "requests", ("type", "outcome"), "Pixel requests by their outcome: accepted, rejected or lost."),
     Definition(
-        C, "requests", ("type", "outcome"), "Pixel requests by what became of them: accepted, rejected or lost."
+        C, "rejections", ("reason",), "Rejected requests by reason; their records are kept in a journal of rejections."
     ),
-    Definition(C, "rejections", ("reason",), "Rejected requests, which are kept in their own journal."),
-    Definition(C, "lost", (), "Requests that could not be journaled: the disk or the budget was full, or failed."),
-    Definition(C, "repairs", ("field",), "Events with a value that was replaced and kept in context.repaired."),
+    Definition(
+        C,
+        "rejections_dropped",
+        ("why",),
+        "Records of rejected requests that the byte budget did not keep: the oldest, and those of floods beyond their share.",
+    ),
+    Definition(
+        C,
+        "lost",
+        (),
+        "Requests that could not be journaled, because the disk or the byte budget was full, or the disk failed.",
+    ),
+    Definition(C, "repairs", ("field",), "Events with a repaired value; context.repaired keeps the original."),
+    Definition(
+        C,
+        "requests_by_mode",
+        ("mode",),
+        "Accepted requests by mode, the most that may be kept of them; individual is the whole event.",
+    ),
+    Definition(
+        C,
+        "consent_faults",
+        ("kind",),
+        "Requests without any kept record, because their URL does not suit their mode.",
+    ),
+    Definition(C, "protected", ("protection",), "Events of pipelines with secrets: unsigned, signed or sealed."),
+    Definition(C, "ignored_parameters", (), "Parameters with unknown names, which are left out of events."),
+    Definition(
+        C, "doubtful_values", ("field", "kind"), "Ids in events that identify nobody, such as undefined or a merge tag."
+    ),
+    Definition(
+        C,
+        "quoted_printable",
+        ("kind",),
+        "Queries that a mailer left quoted-printable, or decoded although they were not encoded.",
+    ),
     Definition(C, "appended_bytes", ("journal",), "Bytes appended to the journals, newlines included."),
-    Definition(H, "fsync_seconds", (), "How long it took to flush the journals to the device."),
-    Definition(G, "journal_bytes", ("journal",), "Bytes of all segments on the disk."),
+    Definition(H, "fsync_seconds", (), "Seconds to flush the journals to the device."),
+    Definition(G, "journal_bytes", ("journal",), "Bytes of all segments on the disk, shipped ones included."),
     Definition(G, "journal_max_bytes", ("journal",), "The byte budget of a kind of journal."),
-    Definition(G, "workers", (), "Workers that live and count."),
+    Definition(G, "workers", (), "Running workers."),
     Definition(G, "unready_workers", (), "Workers that are losing events, whose /readyz says 503."),
     Definition(
         G, "inline_workers", (), "Workers that answer requests in Granian's thread; others answer in the event loop."
@@ -77,11 +117,52 @@ METRICS = (
     Definition(G, "lag_bytes", ("journal",), "Journaled bytes that are not in Kafka yet.", True),
     Definition(G, "lag_events", ("journal",), "Journaled lines that are not in Kafka yet.", True),
     Definition(G, "lag_seconds", ("journal",), "Age of the oldest line that is not in Kafka yet; 0 without one.", True),
-    Definition(C, "batches", ("journal",), "Batches that were committed to Kafka.", True),
-    Definition(C, "shipped_events", ("journal",), "Lines that were committed to Kafka.", True),
-    Definition(H, "transaction_seconds", (), "From producing a batch to its commit.", True),
-    Definition(C, "delivery_errors", ("code",), "Deliveries that failed, by librdkafka's error.", True),
-    Definition(C, "undeliverable", (), "Events that no broker takes, kept in undeliverable.ndjson.", True),
+    Definition(
+        G,
+        "stalled_seconds",
+        ("journal",),
+        "Seconds for which nothing has reached Kafka although there is something to ship.",
+        True,
+    ),
+    Definition(
+        C, "journal_damage", ("kind",), "Parts of journals that the forwarder could not read, in bytes or lines.", True
+    ),
+    Definition(C, "batches", ("journal",), "Batches committed to Kafka.", True),
+    Definition(C, "shipped_events", ("journal",), "Lines committed to Kafka.", True),
+    Definition(H, "transaction_seconds", (), "Seconds from producing a batch to its commit.", True),
+    Definition(C, "delivery_errors", ("code",), "Failed deliveries, by librdkafka's error.", True),
+    Definition(
+        G,
+        "consent_age_seconds",
+        (),
+        "Age of the consent list in seconds; +Inf: it was never read to its end, 0: no secret is set.",
+        True,
+    ),
+    Definition(
+        G,
+        "consent_list_records",
+        (),
+        "Records in the consent list: one per person and scope, and one per scope and key id.",
+    ),
+    Definition(G, "consent_list_bytes", (), "Bytes of the consent list on the disk."),
+    Definition(G, "consent_unreadable_keys", (), "Key ids in the consent list for which no secret is set."),
+    Definition(C, "consent_records", ("outcome",), "Records read from the consent topic: applied or malformed.", True),
+    Definition(H, "consent_lag_seconds", (), "Seconds from writing a consent record until it is in force here.", True),
+    Definition(
+        C,
+        "consent_withheld",
+        (),
+        "Events that were not shipped, because they arrived after their persons' withdrawals.",
+        True,
+    ),
+    Definition(C, "undeliverable", (), "Events that their topic refuses, kept in undeliverable.ndjson.", True),
+    Definition(
+        G,
+        "undeliverable_bytes",
+        (),
+        "Bytes of undeliverable.ndjson, to be shipped again after the topic is repaired.",
+        True,
+    ),
 )
 
 
@@ -91,14 +172,15 @@ class Gateway(Collector):
     def __init__(self, settings: Settings, directory: Path) -> None:
         self._settings = settings
         self._directory = directory
-        self._scanners = {name: BacklogScanner(settings.data_dir / name) for name in (EVENTS, REJECTIONS)}
+        ships = {EVENTS: settings.ships, REJECTIONS: settings.ships and settings.rejected_topic is not None}
+        self._scanners = {kind: BacklogScanner(settings.data_dir / kind, shipped) for kind, shipped in ships.items()}
         self._dead = Counter(Counters(NAMES).slots())
-        for gauge in GAUGES:
+        for gauge in (*GAUGES, *STALLED):
             del self._dead[gauge]
         self._lock = threading.Lock()
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: a look at the disk is not needed to register."""
+        """Nothing, so that registering does not scan the disk."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
@@ -109,7 +191,7 @@ class Gateway(Collector):
         for definition in METRICS:
             if self._settings.ships or not definition.of_kafka:
                 yield _family(definition, samples.get(definition.name, {}))
-        yield InfoMetricFamily("pixelcore_build", "The version that runs.", {"version": __version__})
+        yield InfoMetricFamily("pixelcore_build", "The running version.", {"version": __version__})
 
     def fold(self) -> None:
         """Keep the counts of dead workers in memory instead of files."""
@@ -117,14 +199,16 @@ class Gateway(Collector):
             self._read_counters()
 
     def _read_counters(self) -> tuple[Counter[str], dict[str, Samples]]:
-        """The sums over all workers' lives, and how the living ones are."""
+        """The sums over all workers, dead ones included, and the state of the living ones."""
         total, gauges, living = Counter[str](), Counter[str](), 0
+        stalled = dict.fromkeys(STALLED, 0)
         for path in self._directory.glob(f"*{SUFFIX}"):
             with path.open("rb") as file:
-                # In this order: what a worker counted last is there once its lock is free.
+                # In this order: after a worker's lock is free, its last counts are in the file.
                 dead = try_lock(file.fileno(), SHARED)
                 slots = _read(file.fileno())
             now = {gauge: slots.pop(gauge) for gauge in GAUGES}
+            longest = {gauge: slots.pop(gauge) for gauge in STALLED}
             if dead:
                 self._dead.update(slots)
                 path.unlink()
@@ -132,9 +216,12 @@ class Gateway(Collector):
                 total.update(slots)
                 living += 1
                 gauges.update(now)
+                stalled = {gauge: max(seconds, longest[gauge]) for gauge, seconds in stalled.items()}
         total.update(self._dead)
         samples: dict[str, Samples] = {"workers": {(): living}}
         samples |= {f"{gauge}_workers": {(): gauges[gauge]} for gauge in GAUGES}
+        kinds = [kind for kind in SHIPPED if kind != REJECTIONS or self._settings.rejected_topic is not None]
+        samples["stalled_seconds"] = {(kind,): stalled[f"stalled_seconds {kind}"] for kind in kinds}
         return total, samples
 
     def _of_disk(self) -> dict[str, Samples]:
@@ -142,13 +229,14 @@ class Gateway(Collector):
             "journal_max_bytes": {
                 (EVENTS,): self._settings.journal_max_bytes,
                 (REJECTIONS,): self._settings.rejected_max_bytes,
-            }
+            },
+            "undeliverable_bytes": {(): undeliverable_bytes(self._settings.data_dir)},
         }
+        samples |= _of_consents(self._settings)
         for name, scanner in self._scanners.items():
-            ships = self._settings.ships and (name == EVENTS or self._settings.rejected_topic is not None)
-            found = scanner.scan(ships)
+            found = scanner.scan()
             samples.setdefault("journal_bytes", {})[name,] = found.bytes
-            if ships:
+            if scanner.ships:
                 samples.setdefault("lag_bytes", {})[name,] = found.lag_bytes
                 samples.setdefault("lag_events", {})[name,] = found.lag_events
                 age = 0.0 if found.oldest is None else max(0.0, time.time() - found.oldest)
@@ -157,6 +245,25 @@ class Gateway(Collector):
 
 
 Samples = dict[tuple[str, ...], float]
+
+
+def _of_consents(settings: Settings) -> dict[str, Samples]:
+    """The figures of the consent list; zeros if there is none."""
+    size = count = unreadable = heard = 0
+    with contextlib.suppress(OSError, SettingsError):
+        size = (consents.directory(settings) / consents.LIST).stat().st_size
+        found = consents.ceilings(settings)
+        count, heard = found.count, found.heard
+        unreadable = sum(not is_known for _, is_known in found.key_ids)
+    age = 0.0
+    if settings.consent_secret:
+        age = max(0.0, time.time() - heard / 1000) if heard else math.inf
+    return {
+        "consent_age_seconds": {(): age},
+        "consent_list_records": {(): count},
+        "consent_list_bytes": {(): size},
+        "consent_unreadable_keys": {(): unreadable},
+    }
 
 
 def _read(file: int) -> dict[str, int]:
@@ -187,6 +294,11 @@ def _of_slots(slots: Counter[str]) -> dict[str, Samples]:
             add(count, "rejections", outcome)
         if outcome == "lost":
             add(count, "lost")
+        if outcome == "accepted":
+            add(count, "requests_by_mode", "individual")
+    # The core counts only the modes below individual; the rest is individual.
+    modes = samples["requests_by_mode"]
+    modes["individual",] -= sum(count for (mode,), count in modes.items() if mode != "individual")
     return samples
 
 
@@ -202,11 +314,11 @@ def _family(definition: Definition, samples: Samples) -> Metric:
 
 
 def main() -> None:
-    """Serve metrics until stdin closes, which it does when ``pixelcore serve`` ends, however it ends.
+    """Serve metrics until stdin closes, which happens at any end of ``pixelcore serve``.
 
-    Says ``LISTENING`` on stdout, or in one line what is wrong with the settings.
+    Prints ``LISTENING`` on stdout, or one line with the wrong setting.
     """
-    # A terminal's signals are for the whole group of processes; this one ends after the server.
+    # A terminal signals the whole group of processes, but this one must end after the server.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     settings = load()
@@ -215,10 +327,11 @@ def main() -> None:
     registry.register(gateway)
     address = HostPort.parse(settings.metrics_address)
     try:
-        start_http_server(address.port, address.host, registry)
+        server = Server(address, registry)
     except OSError as error:
-        print(f"PIXELCORE_METRICS_ADDRESS: {settings.metrics_address}: {error.strerror}")
+        print(f"PIXELCORE_METRICS_ADDRESS: {settings.metrics_address}: {why_not(error)}")
         return
+    threading.Thread(target=server.serve_forever, daemon=True).start()
     print(LISTENING, flush=True)
     while not select.select([sys.stdin], [], [], FOLD_SECONDS)[0]:
         gateway.fold()

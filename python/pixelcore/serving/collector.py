@@ -1,4 +1,4 @@
-"""The core's Collector as the settings want it."""
+"""Makes the core's `Collector` from the settings."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ def collector(
     rejections: Journal,
     counters: Counters | None = None,
     group_commit: bool = False,
+    openings: Journal | None = None,
+    loads: Journal | None = None,
 ) -> Collector:
-    """A collector into these journals, which accepts every well-formed key, and counts in ``counters`` if any.
+    """A collector into these journals. It accepts every well-formed key until it gets others, and counts in ``counters`` if given.
 
-    With ``group_commit`` a `Committer` must flush what it writes, and counts it.
+    Without ``openings`` and ``loads``, nothing is kept of requests that leave no event (contract, section 9). With
+    ``group_commit``, a `Committer` must flush its lines, and also counts them.
     """
     return Collector(
         events,
@@ -27,8 +30,12 @@ def collector(
         max_depth=settings.max_depth,
         trusted_proxies=settings.trusted_proxies,
         ip=settings.ip,
-        respect_gpc=settings.respect_gpc,
+        respect_gpc=settings.respect_gpc is not False,
+        gpc=settings.respect_gpc if isinstance(settings.respect_gpc, str) else "individual",
+        window_ms=int(settings.aggregate_window * 1000),
         reject_automated=settings.automated == "reject",
         compat=settings.compat,
         group_commit=group_commit,
+        openings=openings,
+        loads=loads,
     )

@@ -1,12 +1,12 @@
 """Answers requests inline: in the thread in which Granian hands them over, without a coroutine, a task and a turn of the event loop.
 
-For each request Granian calls a function that makes a coroutine and has the event loop run it as a task: two changes of threads
-for work that waits for nothing. Granian makes that function once, after it has initialised a worker. `install` replaces it with one
-that answers in its place.
+For each request, Granian calls a function that makes a coroutine, and the event loop runs it as a task. This costs two thread
+switches for work that waits for nothing. Granian makes that function once, after it has initialised a worker. `install` replaces
+it with a function that answers.
 
-That function is not a part of Granian's interface. So everything that is used of Granian is checked, when the function is made and
-before the first request is answered inline. Where something is not as expected, all requests go through the event loop, which the
-log and a metric say. No request is lost by that.
+That function is not a part of Granian's interface. So everything that this module uses of Granian is checked, both when the
+function is made and before the first request is answered inline. If something is not as expected, the worker falls back: all
+requests go through the event loop, and the log and a metric say so. No request is lost.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from importlib.metadata import version
 from typing import Any
 
 from ..observing import counters
+from . import scheduling
 
 log = logging.getLogger("pixelcore")
 
 MAKER = "_cbsched_aioschedule"
-"""What makes Granian's function, in its module ``_futures``. One of its arguments makes the coroutine."""
+"""The factory of Granian's function, in its module ``_futures``. One of its arguments makes the coroutine."""
 
 WATCHER = ("scope", "proto")
-"""What is used of Granian's object for a request, and `FAIL`, which takes an exception, answers 500, and logs it."""
+"""The used attributes of Granian's object for a request. Its method `FAIL` takes an exception, answers 500, and logs it."""
 FAIL = ("err",)
 SCOPE = ("proto", "method", "path", "query_string", "client", "headers")
-HEADERS = ("get", "get_all")
+HEADERS = ("get", "get_all", "__contains__", "__getitem__")
 PROTOCOL = ("response_empty", "response_str", "response_bytes")
 
 Answer = Callable[[Any, Any], object]
@@ -35,24 +36,24 @@ Schedule = Callable[[Any], object]
 
 
 def install(handler: Callable[..., object], answer: Answer) -> None:
-    """Let ``answer(scope, protocol)`` answer the HTTP requests that Granian will have for ``handler``.
+    """Let ``answer(scope, protocol)`` answer the HTTP requests that Granian would pass to ``handler``.
 
-    To be called before Granian makes its function. ``answer`` is called by one thread, since Granian has no more for RSGI, but
-    not by the loop's: what it does to the loop must be safe from there.
+    Call it before Granian makes its function. One thread calls ``answer``, because Granian has one thread for RSGI. It is not the
+    loop's thread, so ``answer`` may use the loop only in thread-safe ways.
     """
     try:
         from granian import _futures
 
         make = getattr(_futures, MAKER)
     except (ImportError, AttributeError):
-        _fall_back("it makes its scheduler otherwise")
+        _fall_back("it makes its scheduler in another way")
         return
 
     def make_once(*arguments: Any, **named: Any) -> Schedule:
         setattr(_futures, MAKER, make)
         through_loop: Schedule = make(*arguments, **named)
         if not any(_calls(argument, handler) for argument in (*arguments, *named.values())):
-            _fall_back("something stands between it and the handler, such as its access log")
+            _fall_back("something is between it and the handler, such as its access log")
             return through_loop
         counters.inline(True)
         return _inline(answer, through_loop)
@@ -61,9 +62,9 @@ def install(handler: Callable[..., object], answer: Answer) -> None:
 
 
 def _inline(answer: Answer, through_loop: Schedule) -> Schedule:
-    """Granian's function for requests that are answered inline as long as Granian is as expected."""
+    """Granian's function with inline answers, as long as Granian is as expected."""
     known: type | None = None
-    """The class of the requests that are answered inline, once one of them was checked."""
+    """The class of the requests that are answered inline, after one of them was checked."""
     fallen_back = False
 
     def schedule(watcher: Any) -> None:
@@ -77,6 +78,7 @@ def _inline(answer: Answer, through_loop: Schedule) -> Schedule:
                 through_loop(watcher)
                 return
             known = type(watcher)
+            scheduling.take_short_turns()
         try:
             scope, protocol = watcher.scope, watcher.proto
         except AttributeError as error:
@@ -87,14 +89,14 @@ def _inline(answer: Answer, through_loop: Schedule) -> Schedule:
         try:
             answer(scope, protocol)
         except BaseException as error:  # noqa: BLE001
-            # Granian's caller does not look at exceptions. As for a coroutine, it logs this one and answers 500.
+            # Granian's caller ignores exceptions. Like a coroutine's, this one is logged and answered with 500.
             watcher.err(error)
 
     return schedule
 
 
 def _difference(watcher: Any) -> str | None:
-    """How a request's object differs from what is expected; ``""`` for a WebSocket, which only the loop can answer."""
+    """The difference between a request's object and the expected one; ``""`` for a WebSocket, which only the loop can answer."""
     if missing := _missing("watcher", watcher, WATCHER) or _missing("watcher", watcher, FAIL, callable):
         return missing
     scope = watcher.scope
@@ -114,7 +116,7 @@ def _missing(
                 continue
         except AttributeError:
             pass
-        return f"{role}.{name} is missing or of another kind"
+        return f"{role}.{name} is missing or has another type"
     return None
 
 
@@ -122,7 +124,7 @@ def _fall_back(why: str) -> None:
     counters.inline(False)
     granian = version("granian")
     log.warning(
-        "requests go through the event loop, which costs more CPU: Granian %s is not as expected: %s",
+        "requests are answered in the event loop, which costs more CPU: Granian %s is not as expected: %s",
         granian,
         why,
         extra={"granian": granian},
@@ -130,7 +132,7 @@ def _fall_back(why: str) -> None:
 
 
 def _calls(argument: Any, handler: Callable[..., object]) -> bool:
-    """Whether this makes coroutines that call ``handler`` itself: then it is a function that closes over it."""
+    """Whether this function makes coroutines that call ``handler`` itself, that is, closes over it."""
     try:
         return any(cell.cell_contents == handler for cell in getattr(argument, "__closure__", None) or ())
     except ValueError:  # an empty cell

@@ -1,4 +1,4 @@
-"""``PIXELCORE_FSYNC=always``: an answer waits for the flush that covers its line, with all others of its group."""
+"""Group commit for ``PIXELCORE_FSYNC=always``: an answer waits for the flush that covers its line, together with its group."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from ..rsgi import HTTPProtocol
 
 Answer = Callable[[Any, "str | None", "Exception | None"], object]
-"""Answers a request by its protocol, why it was rejected, and why nothing is kept of it."""
+"""Answers a request. Takes its protocol, its reason of rejection if any, and the error if nothing was kept."""
 
 
 class DeferredResponse:
-    """A protocol that tells the coroutine of its request when the GIF has left: Granian answers 500 when a coroutine ends first."""
+    """A protocol that tells its request's coroutine that the GIF was sent. If a coroutine ends earlier, Granian answers 500."""
 
     def __init__(self, protocol: HTTPProtocol) -> None:
         self.answered = asyncio.get_running_loop().create_future()
@@ -33,7 +33,7 @@ class DeferredResponse:
 
 
 class GroupCommit:
-    """Answers requests when the flush of their group has ended."""
+    """Answers requests after the flush of their group."""
 
     def __init__(self, collector: Collector, loop: asyncio.AbstractEventLoop, answer: Answer) -> None:
         self._committer = Committer(collector)
@@ -43,7 +43,7 @@ class GroupCommit:
         loop.add_reader(self._committer.fileno(), self._take)
 
     def defer(self, protocol: HTTPProtocol) -> DeferredResponse:
-        """The protocol of a request that the event loop runs: its coroutine ends after the answer."""
+        """The protocol of a request that the event loop runs, so that its coroutine ends after the answer."""
         return DeferredResponse(protocol)
 
     def stop(self) -> None:
@@ -55,7 +55,7 @@ class GroupCommit:
     def _take(self) -> None:
         answer = self._answer
         for waited, seconds, error in self._committer.take():
-            # A flush that was asked for after one had begun with the same lines finds nothing to do.
+            # A flush may find nothing to do, because an earlier one has covered the same lines.
             if waited and error is None:
                 counters.observe("fsync_seconds", seconds)
             for protocol, outcome in waited:

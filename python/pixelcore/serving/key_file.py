@@ -1,36 +1,57 @@
-"""The key file of the pipelines: what it says, and in a worker read again when it changes."""
+"""The key file: its contents, and a watcher that reads it again in a worker when it changes.
+
+The core parses the file. A file that becomes wrong changes nothing, and the last good one is kept for workers that start later.
+"""
 
 from __future__ import annotations
 
 import logging
+import re
+import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import watchfiles
 
-from .. import processes
+from .. import processes, terms
 from .._core import Collector, check_keys
 from ..datadir import LAST_GOOD_KEYS, RATES
 from ..errors import SettingsError
-from ..files import replace
+from ..files import remove_own, replace
 from ..settings import variable
-from .rate_limits import ROUND_SECONDS, RateShares
+from ..terms import Terms
+from .persons import Persons
+from .rate_limits import RateLimits
 
 log = logging.getLogger("pixelcore")
 
+LOOK_SECONDS = 1.0
+_LAST_GOOD = re.compile(r"\d+-(\d+|\?)\.toml")
+
 
 def count(file: Path) -> int:
-    """How many keys a key file has. Raises `SettingsError` with the line and what is wrong with it."""
+    """The number of keys in a key file. Raises `SettingsError` with the line and its error."""
     try:
         return check_keys(read(file))
     except ValueError as error:
         raise wrong(file, str(error)) from None
 
 
+def said(file: Path) -> dict[str, Terms]:
+    """The terms of each pipeline that states any: what it keeps of whom. Raises `SettingsError` like `count`."""
+    try:
+        found = terms.read(read(file))
+    except ValueError as error:
+        raise wrong(file, str(error)) from None
+    return {pipeline: kept for pipeline, kept in found.items() if kept != terms.UNSAID}
+
+
 def read(file: Path) -> str:
     """The text of a key file. Raises `SettingsError`."""
     try:
+        if not stat.S_ISREG(file.stat().st_mode):  # a device may have no end, and a pipe no beginning
+            raise wrong(file, "is not a regular file")
         return file.read_text("utf-8")
     except OSError as error:
         raise wrong(file, error.strerror or str(error)) from None
@@ -45,26 +66,26 @@ def wrong(file: Path, what: str) -> SettingsError:
 
 
 class KeyFileWatcher(threading.Thread):
-    """Keeps a collector's keys those of the key file, and shares their rate limits with the gateway's other workers.
+    """Keeps a collector's keys equal to the key file's.
 
-    A file that becomes wrong is logged, and the previous keys stay, also in a worker that takes the place of another
-    one. Raises `SettingsError` where there are none, since the server has just begun.
+    A file that becomes wrong is logged, and the previous keys stay in force, also in a worker that replaces another one. Raises
+    `SettingsError` if there are no previous keys, because the server has just started.
     """
 
-    def __init__(self, file: Path, data_dir: Path, collector: Collector) -> None:
+    def __init__(self, file: Path, data_dir: Path, collector: Collector, persons: Persons) -> None:
         super().__init__(name="key file watcher", daemon=True)
         self._file = file
+        self._persons = persons
         self._collector = collector
         self._stopping = threading.Event()
         self._last_good = LastGoodKeys(data_dir / LAST_GOOD_KEYS)
-        self._shares = RateShares(data_dir / RATES, collector)
+        self._limits = RateLimits(data_dir / RATES)
         self._seen: int | None = None
         self._status = _status(file)
         try:
             self._update()
         except SettingsError as error:
             if (text := self._last_good.read()) is None:
-                self._shares.leave()
                 raise
             self._take(text)
             self._complain(error)
@@ -78,29 +99,28 @@ class KeyFileWatcher(threading.Thread):
                     self._update()
                 except SettingsError as error:
                     self._complain(error)
-            self._shares.exchange()
+            self._persons.refresh()
 
     def stop(self) -> None:
-        """Stop watching, and leave this worker's shares to the others."""
+        """Stop watching."""
         self._stopping.set()
         if self.is_alive():
             self.join()
-        self._shares.leave()
 
     def _looks(self) -> Iterator[bool]:
-        """Whether there was a change next to the file, at least once in `ROUND_SECONDS`, until the end.
+        """Whether something changed next to the file, at least once per `LOOK_SECONDS`, until the end.
 
-        The directory is watched, not the file: editors and Kubernetes put another one in its place. Where a change
-        makes no event, as on network file systems and behind a symlink to elsewhere, the file's status tells of it.
+        The directory is watched and not the file, because editors and Kubernetes replace the file. Some changes make no event,
+        such as those on network file systems or at the target of a symlink elsewhere. The file's status shows them.
         """
         try:
             for changes in watchfiles.watch(
                 self._file.parent,
                 watch_filter=None,
-                # A file that is written in several steps is taken up after the last one.
+                # A file that is written in several steps is read after the last one.
                 step=100,
                 debounce=400,
-                rust_timeout=int(ROUND_SECONDS * 1000),
+                rust_timeout=int(LOOK_SECONDS * 1000),
                 yield_on_timeout=True,
                 stop_event=self._stopping,
                 raise_interrupt=False,
@@ -108,12 +128,12 @@ class KeyFileWatcher(threading.Thread):
             ):
                 yield bool(changes)
         except (OSError, RuntimeError) as error:
-            log.warning("%s is not watched, but looked at every second: %s", self._file.parent, error)
-        while not self._stopping.wait(ROUND_SECONDS):
+            log.warning("%s cannot be watched and is polled every second instead: %s", self._file.parent, error)
+        while not self._stopping.wait(LOOK_SECONDS):
             yield False
 
     def _update(self) -> None:
-        """Take up what the file says, unless it says what it did. Raises `SettingsError` if it is wrong."""
+        """Apply the file if its contents have changed. Raises `SettingsError` if it is wrong."""
         text, trouble = "", None
         try:
             text = read(self._file)
@@ -130,43 +150,41 @@ class KeyFileWatcher(threading.Thread):
 
     def _take(self, text: str) -> None:
         try:
-            keys = self._collector.set_keys(text, self._shares.share)
+            self._persons.heed(text)
+            while (keys := self._collector.set_keys(text, self._limits.buckets)) is None:
+                self._limits.grow()
         except ValueError as error:
             raise wrong(self._file, str(error)) from None
         log.info("keys from %s: %d", self._file, keys)
 
     def _complain(self, error: SettingsError) -> None:
-        log.error("%s; the previous keys stay", error)
+        log.error("%s; the previous keys stay in force", error)
 
 
 class LastGoodKeys:
-    """What the key file last said that was right, for workers that begin while it is wrong.
+    """The last valid contents of the key file, for workers that start while the file is wrong.
 
-    Without it, one worker's end would take the whole server down then. It is for one server process alone: a new one
-    should say at once what is wrong.
+    Without it, the end of one worker would then end the whole server. It belongs to one server process: a new server
+    reports a wrong file at once.
     """
 
     def __init__(self, directory: Path) -> None:
-        server = processes.server()
-        # Process ids come again, in containers at once.
-        self._file = directory / f"{server}-{processes.started_at(server)}.toml"
+        self._file = directory / f"{processes.server_id()}.toml"
 
     def read(self) -> str | None:
-        """The text, if there is one."""
+        """The text; None if there is none."""
         try:
             return self._file.read_text("utf-8")
         except (OSError, UnicodeDecodeError):
             return None
 
     def write(self, text: str) -> None:
-        """Keep a text instead of the previous one, and of those that other servers left."""
+        """Replace the previous text, and delete those of earlier servers."""
         try:
+            remove_own(self._file.parent, _LAST_GOOD)
             replace(self._file, text)
-            for path in self._file.parent.iterdir():
-                if path.suffix == ".toml" and path != self._file:
-                    path.unlink(missing_ok=True)
         except OSError as error:
-            log.warning("a worker that begins while the key file is wrong will not have these keys: %s", error)
+            log.warning("a worker that starts while the key file is wrong will not have these keys: %s", error)
 
 
 def _status(file: Path) -> tuple[int, ...] | None:

@@ -1,47 +1,62 @@
 """The checkpoint topic: records ``journal id -> offset``, and ``journal id/owner -> owner and claim``.
 
-All gateways write to its one partition, and a ``read_committed`` reader stops before the oldest open transaction, anybody's. So a
-process that opens a journal first commits a claim, and reads up to it: everything that was committed before has passed by then.
+All gateways write to it. The records of one journal are in one partition. A ``read_committed`` reader stops before the oldest
+open transaction of a partition, even of another producer. So a process that opens a journal first commits a claim, and then reads up to
+this claim. By then it has read all earlier commits. It starts to read at the journal's birth, which its UUIDv7 contains, so the
+age of the topic does not matter.
+
+This module knows no events and no segments: it maps a journal's id to an offset and an owner.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import uuid
+import zlib
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
-from typing_extensions import Self
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from ..settings import Settings
-from ..timeouts import CallTimeoutError, call_with_timeout
+from ..timeouts import CallTimeoutError, call_while_it_progresses, call_with_timeout
 from . import kafka
+from .topics import CHECKPOINT_PARTITIONS
 
-PARTITION = 0
-CLAIM_SECONDS = 60.0
+QUIET_SECONDS = 60.0
+"""Seconds. Longer than any transaction of a gateway stays open: a claim that does not show up for so long never will."""
+MARGIN_MS = 60_000
+"""Milliseconds. By another machine's clock, a journal's first checkpoint may be older than its birth."""
+REQUEST_SECONDS = 10.0
+CLOSE_SECONDS = 10.0
+AHEAD_MS = 30 * 60_000
+_POLL_SECONDS = 0.2
+_NO_LEADER_YET = (KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION)
+
+T = TypeVar("T")
 
 
 class Record(NamedTuple):
-    """A record to be written."""
+    """A record for the checkpoint topic."""
 
     key: str
     value: str
 
 
 class Checkpoint(NamedTuple):
-    """What the topic says of a journal."""
+    """The state of a journal according to the checkpoint topic."""
 
     offset: int = 0
-    """Below which every event is in the topic of the events."""
+    """Every event below this offset is in its topic."""
     owner: str | None = None
-    """Who claimed the journal last."""
+    """The process that claimed the journal last."""
     claim: str | None = None
-    """By which claim."""
+    """The id of that claim."""
 
     def after(self, journal: str, key: bytes | None, value: bytes) -> Checkpoint:
-        """The same after one more record."""
+        """The state after one more record."""
         if key == journal.encode():
             return self._replace(offset=json.loads(value)["offset"])
         if key == f"{journal}/owner".encode():
@@ -51,104 +66,176 @@ class Checkpoint(NamedTuple):
 
 
 def offset_record(journal: str, offset: int) -> Record:
-    """That every event of a journal below ``offset`` is in the topic."""
+    """A record that says: every event of a journal below ``offset`` is in its topic."""
     return Record(journal, json.dumps({"offset": offset}))
 
 
 def claim_record(journal: str, owner: str) -> tuple[Record, str]:
-    """That ``owner`` has a journal from now on, and the claim's id."""
+    """A record that says: ``owner`` has a journal from now on. Also returns the claim's id."""
     claim = uuid.uuid4().hex
     return Record(f"{journal}/owner", json.dumps({"owner": owner, "claim": claim})), claim
 
 
-def read_to_claim(settings: Settings, journal: str, claim: str, halted: Callable[[], bool]) -> Checkpoint:
-    """What was committed of a journal before a claim.
+def partition_of(journal: str, partitions: int) -> int:
+    """The partition of a journal's checkpoints. A topic with fewer than 25 partitions, as made by 0.1.0, has all in the first."""
+    return zlib.crc32(journal.encode()) % CHECKPOINT_PARTITIONS if partitions >= CHECKPOINT_PARTITIONS else 0
 
-    Raises `KafkaException` when the claim is not seen for longer than any transaction before it can stay open: the
-    claim of a twin may have replaced it.
+
+def born_ms(journal: str) -> int | None:
+    """The beginning of a journal in Unix milliseconds; None if its name has no time."""
+    with contextlib.suppress(ValueError):
+        identity = uuid.UUID(journal)
+        if identity.version == 7:
+            return identity.int >> 80
+    return None
+
+
+def timestamp(journal: str, now: float) -> int:
+    """The timestamp of a checkpoint's record, in Unix milliseconds.
+
+    It is never before the journal's birth, where readers start. If the clock was set back since then, it is at most as far ahead
+    as brokers allow (`message.timestamp.after.max.ms`, an hour).
     """
+    now_ms = int(now * 1000)
+    return max(now_ms, min(born_ms(journal) or 0, now_ms + AHEAD_MS))
 
-    def consume() -> Checkpoint:
-        found = Checkpoint()
-        with _Reader(settings, halted) as reader:
-            for message in reader.messages():
-                if message is not None:
+
+class Checkpoints:
+    """Reads checkpoints for one thread. Its consumer stays open between journals."""
+
+    def __init__(self, settings: Settings, halted: Callable[[], bool], on_error: kafka.OnError) -> None:
+        self._settings = settings
+        self._halted = halted
+        self._on_error = on_error
+        self._consumer: Consumer | None = None
+        self._records = 0
+
+    def close(self) -> None:
+        """Close the consumer."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            with contextlib.suppress(CallTimeoutError):  # a consumer may lock up in any method
+                call_with_timeout(CLOSE_SECONDS, consumer.close)
+
+    def before_claim(self, journal: str, claim: str, partition: int) -> Checkpoint:
+        """The checkpoint of a journal as committed before a claim.
+
+        Raises `KafkaException` if the claim does not show up: a twin's claim may have replaced it, or another producer's
+        transaction stays open.
+        """
+
+        def consume(consumer: Consumer) -> Checkpoint:
+            start = self._start(consumer, journal, partition)
+            while True:
+                found = Checkpoint()
+                for message in self._messages(consumer, partition, start):
+                    if message is None:
+                        continue
                     found = found.after(journal, message.key(), message.value() or b"")
                     if found.claim == claim:
-                        return found
-        raise kafka.HaltedError
+                        break
+                # If brokers put their own times into records, a journal's birth is useless as a start.
+                if start == 0 or message is None or message.timestamp()[0] != TIMESTAMP_LOG_APPEND_TIME:
+                    return found
+                start = 0
 
-    return _in_time(consume)
+        return self._patiently(consume)
 
+    def to_end(self, journal: str, partition: int) -> Checkpoint:
+        """The checkpoint of a journal as committed now. Raises `KafkaException`."""
 
-def read_to_end(settings: Settings, journal: str, halted: Callable[[], bool]) -> Checkpoint:
-    """What is committed of a journal now. Raises `KafkaException`."""
-
-    def consume() -> Checkpoint:
-        found = Checkpoint()
-        with _Reader(settings, halted) as reader:
-            end = reader.end()
-            for message in reader.messages():
-                # librdkafka tells of the end after an empty fetch only, which a partition that others keep writing to may
-                # never have; there a record after that end comes instead.
+        def consume(consumer: Consumer) -> Checkpoint:
+            found = Checkpoint()
+            where = TopicPartition(self._settings.checkpoint_topic, partition)
+            end = self._ask(lambda: consumer.get_watermark_offsets(where, timeout=REQUEST_SECONDS))[1]
+            start = self._start(consumer, journal, partition)
+            if start >= end:
+                return found
+            for message in self._messages(consumer, partition, start):
+                # librdkafka reports the end only after an empty fetch. A partition that others keep writing to may never have
+                # one. There, a record after that end arrives instead.
                 if message is None:
                     return found
                 found = found.after(journal, message.key(), message.value() or b"")
                 if (message.offset() or 0) >= end:
                     return found
-        raise kafka.HaltedError
+            raise AssertionError
 
-    return _in_time(consume)
+        return self._patiently(consume)
 
+    def _patiently(self, consume: Callable[[Consumer], Checkpoint]) -> Checkpoint:
+        consumer = self._consumer
+        if consumer is None:
+            consumer = self._consumer = Consumer(
+                {
+                    **kafka.client_config(self._settings),
+                    "error_cb": self._on_error,
+                    "group.id": "pixelcore",  # required, but never joined
+                    "enable.auto.commit": "false",
+                    "auto.offset.reset": "earliest",
+                    "isolation.level": "read_committed",
+                    "enable.partition.eof": "true",
+                    # librdkafka tells of the end after an empty fetch, for which brokers wait half a second by default.
+                    # A shorter wait would be felt by brokers whose readers all wait for one open transaction.
+                    "fetch.wait.max.ms": "50",
+                }
+            )
+        try:
+            # While brokers fail, librdkafka's consumers may lock up in any method (confluentinc/librdkafka#5476).
+            # Reading has no time limit: only a standstill ends it.
+            found = call_while_it_progresses(QUIET_SECONDS, lambda: consume(consumer), lambda: self._records)
+        except CallTimeoutError:
+            self._consumer = None  # it may never return, and never close
+            text = (
+                f"the claim does not show up in topic {self._settings.checkpoint_topic}: perhaps a transaction of another"
+                " producer is open there, or the consumer is locked up; run kafka-transactions.sh find-hanging"
+            )
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, text)) from None
+        except BaseException:
+            self._consumer = None
+            raise
+        consumer.unassign()
+        return found
 
-def _in_time(consume: Callable[[], Checkpoint]) -> Checkpoint:
-    try:
-        # While brokers fail librdkafka's consumers may lock up in any of their methods (confluentinc/librdkafka#5476).
-        return call_with_timeout(CLAIM_SECONDS * 1.5, consume)
-    except CallTimeoutError:
-        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the consumer does not come back")) from None
+    def _start(self, consumer: Consumer, journal: str, partition: int) -> int:
+        """The offset at which a reader of a journal's checkpoints starts."""
+        born = born_ms(journal)
+        if born is None:
+            return 0
+        at = TopicPartition(self._settings.checkpoint_topic, partition, max(0, born - MARGIN_MS))
+        (found,) = self._ask(lambda: consumer.offsets_for_times([at], timeout=REQUEST_SECONDS))
+        if found.error is not None:
+            raise KafkaException(found.error)
+        return max(0, found.offset)
 
+    def _ask(self, ask: Callable[[], T]) -> T:
+        """Ask again while a topic that was just created has no leader yet."""
+        while True:
+            try:
+                return ask()
+            except KafkaException as error:
+                if error.args[0].code() not in _NO_LEADER_YET:
+                    raise
+                if self._halted():
+                    raise kafka.HaltedError from None
+                time.sleep(_POLL_SECONDS / 10)
 
-class _Reader:
-    """A consumer at the beginning of the partition."""
-
-    def __init__(self, settings: Settings, halted: Callable[[], bool]) -> None:
-        self._halted = halted
-        self._partition = TopicPartition(settings.checkpoint_topic, PARTITION, OFFSET_BEGINNING)
-        self._consumer = Consumer(
-            {
-                **kafka.client_config(settings),
-                "group.id": "pixelcore",  # required, but never joined
-                "enable.auto.commit": "false",
-                "isolation.level": "read_committed",
-                "enable.partition.eof": "true",
-            }
-        )
-
-    def __enter__(self) -> Self:
-        self._consumer.assign([self._partition])
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._consumer.close()
-
-    def end(self) -> int:
-        """The offset after the last record that a ``read_committed`` reader may see now."""
-        return self._consumer.get_watermark_offsets(self._partition, timeout=10)[1]
-
-    def messages(self) -> Iterator[Message | None]:
-        """The records as they come, and None where there are no more for now; ends when halted. Raises `KafkaException`."""
-        deadline = time.monotonic() + CLAIM_SECONDS
-        while not self._halted():
-            if time.monotonic() > deadline:
-                raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the claim does not show up"))
-            message = self._consumer.poll(0.2)
+    def _messages(self, consumer: Consumer, partition: int, start: int) -> Iterator[Message | None]:
+        """The records as they arrive, and None at each end of the partition. Raises `KafkaException`."""
+        # An offset and `auto.offset.reset`, because librdkafka waits half a second for OFFSET_BEGINNING.
+        consumer.assign([TopicPartition(self._settings.checkpoint_topic, partition, start)])
+        while self._consumer is consumer and not self._halted():
+            message = consumer.poll(_POLL_SECONDS)
             if message is None:
                 continue
             error = message.error()
             if error is None:
+                self._records += 1
                 yield message
             elif error.code() == KafkaError._PARTITION_EOF:
                 yield None
             else:
                 raise KafkaException(error)
+        if self._consumer is not consumer:
+            consumer.close()  # nobody waits for it any more, and nobody else would close it
+        raise kafka.HaltedError

@@ -1,4 +1,8 @@
-"""What pixelcore asks of confluent-kafka: clients with the right properties, topics, and patience."""
+"""Clients of confluent-kafka with pixelcore's properties, and calls that are repeated while an error may pass.
+
+An operator's property overrides `_DEFAULTS` and `_PRODUCER_DEFAULTS`. The properties that delivery depends on cannot be set
+(`settings`).
+"""
 
 from __future__ import annotations
 
@@ -15,28 +19,30 @@ log = logging.getLogger("pixelcore.kafka")
 _quiet = logging.getLogger("pixelcore.kafka.reader")
 
 T = TypeVar("T")
+OnError = Callable[[KafkaError], None]
 
 _DEFAULTS = {
     "client.id": "pixelcore",
-    "allow.auto.create.topics": "false",  # or the checkpoint topic might be made without compaction
+    "allow.auto.create.topics": "false",  # otherwise the checkpoint topic might be created without compaction
+    # A worker's first event, and each orphaned journal, needs a connection to its transaction coordinator.
+    "reconnect.backoff.ms": "20",
     "reconnect.backoff.max.ms": "2000",
     "socket.keepalive.enable": "true",
 }
 _PRODUCER_DEFAULTS: dict[str, str | bool] = {
     "enable.idempotence": "true",
-    # A batch is produced and then flushed, which waits for no linger: what leaves before would be a request of its own.
+    # A batch is produced and then flushed, and a flush ignores the linger. A shorter linger would split it into more requests.
     "linger.ms": "100",
-    "delivery.report.only.error": True,  # a callback for each event that arrived would cost as much as sending it
-    "partitioner": "murmur2_random",  # as Java's producers do, so that joins by key work
-    "transaction.timeout.ms": "15000",  # an open transaction hides what comes after it from read_committed consumers
+    "delivery.report.only.error": True,  # a callback per delivered event would cost as much as sending it
+    "partitioner": "murmur2_random",  # like Java's producers, so that joins by key work
+    "transaction.timeout.ms": "15000",  # an open transaction hides later records from read_committed consumers
 }
 
 FENCED = frozenset({KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED})
-UNDELIVERABLE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD})
 
 
 class HaltedError(Exception):
-    """The time for finishing is over."""
+    """The time for shipping the rest is over."""
 
 
 def client_config(settings: Settings) -> dict[str, Any]:
@@ -44,61 +50,63 @@ def client_config(settings: Settings) -> dict[str, Any]:
     return {**_DEFAULTS, **settings.kafka, "logger": _quiet}
 
 
-def producer(settings: Settings, **properties: str | bool) -> Producer:
-    """A producer. Raises `SettingsError` that names a wrong property."""
+def producer(settings: Settings, on_error: OnError | None = None, **properties: Any) -> Producer:
+    """A producer. ``on_error`` gets the errors between calls. Raises `SettingsError` that names a wrong property."""
     own = {name.replace("_", "."): value for name, value in properties.items()}
+    common: dict[str, Any] = {**_DEFAULTS, **_PRODUCER_DEFAULTS, "logger": log}
+    if on_error is not None:
+        common["error_cb"] = on_error
     try:
-        return Producer({**_DEFAULTS, **_PRODUCER_DEFAULTS, **settings.kafka, **own, "logger": log})
+        return Producer({**common, **settings.kafka, **own})
     except KafkaException as error:
-        for name, value in settings.kafka.items():
-            # By itself, since librdkafka speaks of an alias by the name of what it stands for.
-            try:
-                Producer({name: value, "logger": _quiet})
-            except KafkaException as alone:
-                variable = KAFKA_PREFIX + name.upper().replace(".", "_")
-                raise SettingsError(f"{variable}: {alone.args[0].str()}") from None
-        raise SettingsError(f"{KAFKA_PREFIX}*: {error.args[0].str()}") from None
+        raise SettingsError(_wrong_property({**common, **own}, settings.kafka, error)) from None
 
 
-def patiently(halted: Callable[[], bool], call: Callable[[float], T]) -> T:
-    """Repeat a call that takes a timeout in seconds while its failure is one that may pass."""
+def try_settings(settings: Settings) -> None:
+    """Raise `SettingsError` for a property that the forwarder's producer does not accept."""
+    own: dict[str, Any] = {"transactional_id": "pixelcore-trial"} if settings.delivery == "exactly-once" else {}
+    producer(settings, **own).purge()
+
+
+def _wrong_property(common: dict[str, Any], chosen: dict[str, str], error: KafkaException) -> str:
+    """The wrong setting, and librdkafka's text about it."""
+    quiet = {**common, "logger": _quiet}
+    for name, value in chosen.items():
+        # Each property alone, because librdkafka reports an alias under its main name.
+        if (alone := _refusal({name: value, "logger": _quiet})) is not None:
+            return f"{variable_of(name)}: {alone}"
+    text = error.args[0].str()
+    for name in chosen:
+        # Some properties are checked only against others, such as timeouts. Without the wrong one, the rest is accepted.
+        if _refusal(quiet | {other: value for other, value in chosen.items() if other != name}) is None:
+            return f"{variable_of(name)}: {text}"
+    return f"{KAFKA_PREFIX}*: {text}"
+
+
+def _refusal(config: dict[str, Any]) -> str | None:
+    try:
+        Producer(config).purge()
+    except KafkaException as error:
+        return str(error.args[0].str())
+    return None
+
+
+def variable_of(name: str) -> str:
+    """The environment variable of a librdkafka property."""
+    return KAFKA_PREFIX + name.upper().replace(".", "_")
+
+
+def patiently(halted: Callable[[], bool], call: Callable[[float], T], client: Producer) -> T:
+    """Repeat a call of ``client`` while its error is retriable. The call takes a timeout in seconds.
+
+    Meanwhile the client's ``on_error`` gets the errors that prevent its success. Raises `HaltedError` and `KafkaException`.
+    """
     while True:
         try:
             return call(1.0)
         except KafkaException as error:
             if not error.args[0].retriable():
                 raise
+            client.poll(0)
             if halted():
                 raise HaltedError from error
-
-
-def ensure_topics(settings: Settings, topic: str, client: Producer) -> None:
-    """Create ``topic`` and the checkpoint topic where they are missing and the broker allows it."""
-    there = client.list_topics(timeout=5).topics
-    missing = [name for name in (topic, settings.checkpoint_topic) if name not in there]
-    if not missing:
-        return
-    # Importing the admin client costs 5 MB; a gateway needs it once in its life.
-    from confluent_kafka.admin import AdminClient
-    from confluent_kafka.cimpl import NewTopic
-
-    compacted = {
-        "cleanup.policy": "compact",
-        # Each transaction leaves a record and a marker; both go soon.
-        "segment.bytes": str(16 * 2**20),
-        "min.cleanable.dirty.ratio": "0.1",
-        "delete.retention.ms": "600000",
-    }
-    topics = [
-        NewTopic(name, num_partitions=1, config=compacted) if name == settings.checkpoint_topic else NewTopic(name)
-        for name in missing
-    ]
-    admin = AdminClient(client_config(settings))
-    for name, made in admin.create_topics(topics, request_timeout=10).items():
-        try:
-            made.result()
-            log.info("created topic %s", name)
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                # It may be there and only hidden from us; producing will tell.
-                log.warning("could not create topic %s: %s", name, error.args[0].str())

@@ -1,4 +1,4 @@
-"""What checks are given, and what they find."""
+"""The input and the results of checks."""
 
 from __future__ import annotations
 
@@ -12,36 +12,38 @@ from ...shipping import kafka
 
 
 class Finding(NamedTuple):
-    """What a check found, as one line."""
+    """The result of a check, as one line."""
 
     level: Literal["ok", "warn", "FAIL", "skip"]
     text: str
 
 
 class Failed(Exception):
-    """What is wrong, with the setting that it is about."""
+    """A check has failed; the message names the error and the setting."""
 
 
 class Setup:
-    """What the checks are given, and what earlier ones learnt for later ones."""
+    """The input of the checks, and the facts that earlier checks provide for later ones."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.exactly_once = settings.delivery == "exactly-once"
         self.brokers = 0
-        self.checkpoints_usable = False
+        self.nodes: list[int] = []
+        """The brokers' ids."""
+        self.checkpoint_partitions = 0
+        """The partitions of the checkpoint topic; 0 if it cannot be used."""
         self.broker_time: float | None = None
         self._until = 0.0
 
     def begin(self, timeout: float) -> None:
-        """Begin the next step. One that reports its own timeout says more than one that is given up."""
+        """Begin the next step. It gets 0.8 of the time, because its own timeout says more than an abandoned step."""
         self._until = time.monotonic() + 0.8 * timeout
 
     @property
     def seconds(self) -> float:
-        """What is left of the step's time."""
+        """The remaining seconds of the step."""
         return max(0.1, self._until - time.monotonic())
 
     def admin(self) -> AdminClient:
-        """A client for one check. None is shared, since the end of one whose name server hangs would hang, too."""
+        """A client for one check. Clients are not shared: if a name server hangs, closing the client also hangs."""
         return AdminClient(kafka.client_config(self.settings))

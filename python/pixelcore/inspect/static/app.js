@@ -1,4 +1,4 @@
-// The page's parts put together: the token, the stream of events, the figures, and the keyboard.
+// The page as a whole: the token, the stream of events, the figures, and the keyboard.
 import { List } from "./list.js";
 import { Builder } from "./builder.js";
 import { Plot } from "./plot.js";
@@ -6,14 +6,14 @@ import { Plot } from "./plot.js";
 const STORED = "token";
 const at = (id) => document.getElementById(id);
 const whole = new Intl.NumberFormat("en");
-const tokenIn = (text) => /(?:^|token=)([\w-]+)\s*$/.exec(text)?.[1] ?? "";
+const tokenIn = (text) => (/token=([\w-]+)/.exec(text) ?? /^\s*([\w-]+)\s*$/.exec(text))?.[1] ?? "";
 
 let source = null;
 let hello = null;
 
 const token = () => sessionStorage.getItem(STORED);
 
-/** A request of our own server, with the token in a header: no other site can send that for us. */
+/** A request to our own server. The token is in a header, which no other site can send for us. */
 async function ask(path, body) {
   const headers = { Authorization: `Bearer ${token()}` };
   const options = body === undefined ? { headers } : { method: "POST", headers, body: JSON.stringify(body) };
@@ -35,7 +35,7 @@ function state(word) {
   at("state").dataset.state = word;
 }
 
-// Filters and searches narrow what the server samples from, too; a pixel that was fired is never left out of it.
+// Filters and searches also narrow the lines that the server samples. The sample always has a pixel that was fired here.
 const builder = new Builder(ask, () => want());
 const list = new List(() => want());
 let asking = Promise.resolve();
@@ -66,7 +66,7 @@ function connect() {
     });
   source.addEventListener("counts", ({ data }) => count(JSON.parse(data)));
   source.onerror = () => {
-    // The browser would not try again where it is refused, and does not say why.
+    // After a refusal the browser does not retry, and does not report the cause.
     source.close();
     if (!at("ask").open) state("reconnecting");
     setTimeout(retry, 1000);
@@ -104,7 +104,7 @@ function count(now) {
   const rate = (requests - counted.requests) / passed;
   counted = { seconds: now.seconds, requests };
   at("rate").textContent = whole.format(rate < 10 ? Math.round(rate * 10) / 10 : Math.round(rate));
-  ratePlot.add(rate, `Requests a second, last two minutes, now ${at("rate").textContent}`);
+  ratePlot.add(rate, `Requests per second, last two minutes, now ${at("rate").textContent}`);
 }
 
 const bytes = (count) => {
@@ -115,7 +115,9 @@ const bytes = (count) => {
 async function lag() {
   try {
     if (hello && !document.hidden && source.readyState === EventSource.OPEN) {
-      const { lag: found, journalBytes } = await ask("/lag");
+      const { lag: found, journalBytes, stall = "" } = await ask("/lag");
+      at("stall").hidden = !stall;
+      if (at("stall").textContent !== stall) at("stall").textContent = stall;
       const size = journalBytes.events + journalBytes.rejections;
       at("lag-name").textContent = found ? "Lag, events" : "Journal";
       at("lag").textContent = found ? whole.format(found.events) : bytes(size);
@@ -123,10 +125,10 @@ async function lag() {
         ? `${whole.format(found.events)} events (${bytes(found.bytes)}) are not in Kafka yet, the oldest for ${found.seconds.toFixed(1)} s`
         : `${bytes(size)} in the journals; no Kafka is set`;
       lagPlot.add(found ? found.events : size, text);
-      at("lag-plot").parentElement.title = text;
+      at("lag-plot").closest(".plotted").title = text;
     }
   } catch {
-    // The stream says what is wrong.
+    // The stream reports the error.
   }
   setTimeout(lag, 1000);
 }
@@ -137,6 +139,8 @@ const shortcuts = {
   k: () => list.move(-1),
   c: () => list.copy(),
   p: () => list.pause(),
+  l: () => list.link(),
+  e: () => list.export(),
   n: () => builder.focus(),
   "?": () => at("keys").showModal(),
   ArrowDown: () => list.move(1),
@@ -166,14 +170,17 @@ at("ask-form").addEventListener("submit", (event) => {
   event.preventDefault();
   begin(tokenIn(at("ask-token").value));
 });
-addEventListener("hashchange", () => begin(tokenIn(location.hash)));
+addEventListener("hashchange", arrive);
 
-/** Take a token from the address, and out of it: what is in the address bar gets copied. */
+/** Take the token and the filters from the address. The token is removed from it, because people copy the address bar. */
+function arrive() {
+  const parameters = new URLSearchParams(location.hash.slice(1));
+  list.restore(parameters);
+  begin(parameters.get("token"));
+}
+
 function begin(given) {
-  if (given) {
-    sessionStorage.setItem(STORED, given);
-    history.replaceState(null, "", "/");
-  }
+  if (given) sessionStorage.setItem(STORED, given);
   if (!token()) {
     state("no token");
     if (!at("ask").open) at("ask").showModal();
@@ -183,5 +190,5 @@ function begin(given) {
   connect();
 }
 
-begin(tokenIn(location.hash));
+arrive();
 lag();

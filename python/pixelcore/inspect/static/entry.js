@@ -1,5 +1,6 @@
-// One line of a journal: what is told of it in a row, and its JSON below that.
+// One line of a journal: a row with its summary, and its JSON below.
 import { copy, indented, show } from "./json.js";
+import { note } from "./notes.js";
 
 const TYPES = ["track", "page", "identify", "group"];
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 });
@@ -13,7 +14,7 @@ function* paths(value, path = "") {
 /** The first value of a query's parameter, as the gateway reads it. */
 export function parameter(query, wanted) {
   for (const [name, value] of new URLSearchParams(query))
-    if (name.replace(/^amp;/, "") === wanted && value.trim()) return value.trim();
+    if (name.replace(/^(?:amp;)+/, "") === wanted && value.trim()) return value.trim();
   return "";
 }
 
@@ -29,7 +30,7 @@ export class Entry {
   isOpen = false;
   node = null;
 
-  /** Throws where the line is no JSON object. */
+  /** Throws if the line is not a JSON object. */
   constructor(kind, line) {
     const value = JSON.parse(line);
     const isAccepted = kind === "accepted";
@@ -42,18 +43,21 @@ export class Entry {
     const more = paths({ ...value.properties, ...value.traits });
     this.detail = isAccepted ? Array.from(more).slice(0, 20).join("  ").slice(0, 300) : value.query.slice(0, 300);
     this.text = line.toLowerCase();
+    this.client = value.context?.client?.name ?? "";
+    this.isAutomated = value.context?.client?.automated === true;
   }
 
-  matches({ text, pipeline, type, outcome }) {
+  matches({ text, pipeline, type, outcome, client }) {
     return (
       text.every((word) => this.text.includes(word)) &&
       (!pipeline || this.key === pipeline) &&
       (!type || (type === "other" ? !TYPES.includes(this.type) : this.type === type)) &&
-      (!outcome || (outcome.startsWith("reason:") ? this.reason === outcome.slice(7) : this.kind === outcome))
+      (!outcome || (outcome.startsWith("reason:") ? this.reason === outcome.slice(7) : this.kind === outcome)) &&
+      (!client || (client.startsWith("name:") ? this.client === client.slice(5) : this.isAutomated === (client === "automated")))
     );
   }
 
-  /** The element, made when it is first needed. */
+  /** The element, made at its first use. */
   build() {
     if (this.node) return this.node;
     this.node = document.createElement("li");
@@ -65,7 +69,12 @@ export class Entry {
     this.row.setAttribute("aria-expanded", "false");
     const time = part("time", clock.format(new Date(this.receivedAt)), "time");
     time.dateTime = this.receivedAt;
-    const parts = [time, part("type", this.type), part("title", this.title), part("who", this.who), part("detail", this.detail)];
+    const rest = part("rest", "");
+    const badge = part("client", this.client);
+    badge.classList.toggle("automated", this.isAutomated);
+    if (this.isAutomated) badge.append(part("unseen", " automated"));
+    rest.append(...(this.client ? [badge, " "] : []), part("detail", this.detail));
+    const parts = [time, part("type", this.type), part("title", this.title), part("who", this.who), rest];
     this.row.append(...parts.flatMap((each) => [each, " "]));
     if (this.kind === "rejected") this.row.prepend(part("unseen", "rejected "));
     this.node.append(this.row);
@@ -75,7 +84,7 @@ export class Entry {
   clicked({ target, detail: clicks }) {
     if (target.closest(".row")) this.#toggle();
     else if (target.closest("button")) this.copy(target);
-    if (clicks && !this.isOpen) this.row.blur(); // closed with a mouse: done with reading
+    if (clicks && !this.isOpen) this.row.blur(); // closed with the mouse, so the reader is done
   }
 
   copy(button = this.node.querySelector(".copy")) {
@@ -93,7 +102,9 @@ export class Entry {
     json.tabIndex = 0;
     json.setAttribute("aria-label", "JSON");
     show(json, this.line);
-    body.append(button, json);
+    const notes = part("notes", "", "ul");
+    note(notes, JSON.parse(this.line));
+    body.append(notes, button, json);
     this.node.append(body);
   }
 }

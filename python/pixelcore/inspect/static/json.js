@@ -1,5 +1,5 @@
-// JSON as it was written, indented and in colours. It is not parsed and printed again: that would reorder members and
-// round numbers.
+// JSON as it was written, indented and in colours. It is not parsed and printed again, which would reorder members
+// and round numbers.
 const TOKEN = /"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g;
 
 /** Pairs of text and class, which together are the indented JSON. */
@@ -27,7 +27,7 @@ function* tokens(text) {
 /** The indented text. */
 export const indented = (text) => Array.from(tokens(text), ([part]) => part).join("");
 
-/** Show JSON in an element, as text whatever is in it. */
+/** Show JSON in an element, always as text. */
 export function show(element, text) {
   const parts = Array.from(tokens(text), ([part, name]) => {
     if (!name) return part;
@@ -39,7 +39,7 @@ export function show(element, text) {
   element.replaceChildren(...parts);
 }
 
-/** Put text on the clipboard, and say so on the button for a moment. */
+/** Put text on the clipboard, and confirm it on the button for a moment. */
 export async function copy(text, button) {
   let said = "Copied";
   try {

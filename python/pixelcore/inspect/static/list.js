@@ -1,12 +1,27 @@
-// The events, newest first: which are kept, which are shown, and where the reader is.
+// The list of events, newest first: the kept ones, the shown ones, and the reader's place.
 import { Entry } from "./entry.js";
+import { copy } from "./json.js";
+import { explain } from "./notes.js";
 
 const KEPT = 500;
-const MOVING = 1500; // milliseconds that a pointer seems to be on its way to a row
-const LATE = 1000; // milliseconds that an event may be behind later ones, since journals are read one after the other
+const MOVING = 1500; // milliseconds after a movement during which the pointer may be on its way to a row
+const LATE = 1000; // milliseconds that an event may arrive after newer ones, because journals are read one by one
 const KEY = /^[\w-]{1,64}$/;
+const FILTERS = ["search", "pipeline", "type", "outcome", "client"];
 const at = (id) => document.getElementById(id);
 const whole = new Intl.NumberFormat("en");
+
+/** Set a filter. A select gets an option that it does not have yet. */
+function choose(id, value) {
+  const field = at(id);
+  field.value = value;
+  if (field.value === value) return;
+  if (id === "client" && value.startsWith("name:")) at("clients").append(new Option(value.slice(5), value));
+  else if (id === "outcome" && value.startsWith("reason:")) at("reasons").append(new Option(value.slice(7), value));
+  else if (id === "pipeline" && KEY.test(value)) field.append(new Option(value));
+  else value = "";
+  field.value = value;
+}
 
 export class List {
   #entries = []; // newest first
@@ -28,31 +43,37 @@ export class List {
     let timer = 0;
     const changed = () => {
       this.#show();
+      this.#keep();
       clearTimeout(timer);
       timer = setTimeout(() => narrowed().catch(() => {}), 150);
     };
-    for (const id of ["search", "pipeline", "type", "outcome"]) at(id).addEventListener("input", changed);
+    for (const id of FILTERS) at(id).addEventListener("input", changed);
+    at("link").addEventListener("click", () => this.link());
+    at("export").addEventListener("click", () => this.export());
     at("pause").addEventListener("click", () => this.pause());
     at("clear").addEventListener("click", () => this.#clear());
     at("newer").addEventListener("click", () => this.toTop());
     this.root.addEventListener("click", (event) => this.#entryOf(event.target)?.clicked(event));
     this.root.addEventListener("focusin", ({ target }) => this.#select(this.#entryOf(target)));
-    // Nothing moves under the hands of somebody who reads or aims; when that ends, what came is shown.
+    // Nothing moves while somebody reads or aims. New events are shown afterwards.
     this.root.addEventListener("focusout", () => this.#soon());
     this.root.addEventListener("scroll", () => this.root.scrollTop === 0 && this.#soon());
     this.root.addEventListener("mouseleave", () => this.#moving(0));
-    // A row that moves below the pointer makes such an event, too, but one without a movement.
+    // A row that moves below the pointer also makes this event, but without a movement.
     this.root.addEventListener("mousemove", (event) => (event.movementX || event.movementY) && this.#moving(MOVING));
   }
 
-  /** A stream begins, the first one or another after a break. */
+  /** Take note that a stream begins: the first one, or another one after a break. */
   begin(reasons, isFirst) {
-    at("reasons").replaceChildren(...reasons.map((reason) => new Option(reason, `reason:${reason}`)));
+    explain(reasons);
+    const chosen = at("outcome").value;
+    at("reasons").replaceChildren(...Object.keys(reasons).map((reason) => new Option(reason, `reason:${reason}`)));
+    choose("outcome", chosen);
     if (!isFirst) this.#missed = true;
     this.#note();
   }
 
-  /** Take a line of the stream; null for one that is no event. */
+  /** Take a line of the stream; null if it is not an event. */
   add(kind, line) {
     let entry;
     try {
@@ -61,13 +82,14 @@ export class List {
       return null;
     }
     if (!this.#pipelines.has(entry.key) && KEY.test(entry.key) && this.#pipelines.size < 200) this.#addPipeline(entry);
+    this.#addClient(entry.client);
     this.#incoming.push(entry);
     if (this.#incoming.length > KEPT) this.#incoming.shift();
     this.#soon();
     return entry;
   }
 
-  /** Take the counts: of all, and which part of them is shown. */
+  /** Take the counts of all lines, and the sampling rates of the shown ones. */
   sampled(every, total) {
     this.#total = total.accepted + total.rejected;
     if (every.accepted > 1 || every.rejected > 1) {
@@ -77,24 +99,53 @@ export class List {
     this.#note();
   }
 
-  /** Texts that a line must have to be shown: for the server, which then has a better sample. */
+  /** Texts that a line must have to be shown. The server samples from these lines alone. */
   contains() {
-    const { text, pipeline, type, outcome } = this.#filter();
+    const { text, pipeline, type, outcome, client } = this.#filter();
     const of = { accepted: '{"type":', rejected: '{"reason":' };
     const reason = outcome.startsWith("reason:") ? `{"reason":"${outcome.slice(7)}"` : of[outcome];
-    return [...text, pipeline, type && type !== "other" ? `"type":"${type}"` : "", reason ?? ""].filter(Boolean);
+    const who = client.startsWith("name:") ? JSON.stringify(client.slice(5)) : client === "automated" ? '"automated":true' : "";
+    return [...text, pipeline, type && type !== "other" ? `"type":"${type}"` : "", reason ?? "", who].filter(Boolean);
+  }
+
+  /** Take filters from the address of a link. */
+  restore(parameters) {
+    for (const id of FILTERS) choose(id, parameters.get(id) ?? "");
+    this.#show();
+    this.#keep();
+  }
+
+  /** Put the filters into the address bar, for reloads and links. The token stays out of it. */
+  #keep() {
+    const chosen = FILTERS.map((id) => [id, at(id).value]).filter(([, value]) => value);
+    history.replaceState(null, "", chosen.length ? `/#${new URLSearchParams(chosen)}` : "/");
+  }
+
+  link() {
+    return copy(location.href, at("link"));
+  }
+
+  /** Save the shown events as a file, oldest first. Each line is as it is in the journal. */
+  export() {
+    const lines = this.#shown().map((entry) => entry.line).reverse();
+    if (!lines.length) return;
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([lines.join("\n") + "\n"], { type: "application/x-ndjson" }));
+    link.download = "pixelcore.ndjson";
+    link.click();
+    URL.revokeObjectURL(link.href);
   }
 
   pause() {
     this.#paused = !this.#paused;
     this.#pausedAt = this.#total;
     at("pause").setAttribute("aria-pressed", this.#paused);
-    at("pause").textContent = this.#paused ? "Go on" : "Pause";
+    at("pause").textContent = this.#paused ? "Resume" : "Pause";
     this.#soon();
     this.#note();
   }
 
-  /** Go so many rows down, or up. */
+  /** Move down by so many rows, or up. */
   move(by) {
     const shown = this.#shown();
     const index = document.activeElement === this.#current?.row ? shown.indexOf(this.#current) + by : by > 0 ? 0 : -1;
@@ -109,7 +160,7 @@ export class List {
     if (this.#current && this.root.contains(document.activeElement)) this.#current.copy();
   }
 
-  /** Back to the newest. */
+  /** Return to the newest event. */
   toTop() {
     if (this.root.contains(document.activeElement)) document.activeElement.blur();
     this.root.scrollTop = 0;
@@ -118,7 +169,7 @@ export class List {
 
   #filter() {
     const text = at("search").value.toLowerCase().split(/\s+/).filter(Boolean);
-    return { text, pipeline: at("pipeline").value, type: at("type").value, outcome: at("outcome").value };
+    return { text, pipeline: at("pipeline").value, type: at("type").value, outcome: at("outcome").value, client: at("client").value };
   }
 
   #shown() {
@@ -156,7 +207,7 @@ export class List {
     return this.#paused || isRead || performance.now() < this.#movingUntil;
   }
 
-  /** Draw with the next frame. A page in the background has none, and keeps what came last. */
+  /** Draw with the next frame. A page in the background has no frames, and keeps the last events. */
   #soon() {
     if (this.#isDue) return;
     this.#isDue = true;
@@ -170,7 +221,7 @@ export class List {
     });
   }
 
-  /** Show what came. */
+  /** Show the new events. */
   #draw() {
     const filter = this.#filter();
     for (const entry of this.#incoming) {
@@ -196,7 +247,7 @@ export class List {
     }
   }
 
-  /** Show what is kept again, by another filter. */
+  /** Show the kept events again, with another filter. */
   #show() {
     const filter = this.#filter();
     this.root.replaceChildren(...this.#entries.filter((entry) => entry.matches(filter)).map((entry) => entry.build()));
@@ -208,8 +259,9 @@ export class List {
     const first = this.root.firstElementChild;
     if (!this.#current?.node?.isConnected) this.#select(first ? this.#entryOf(first) : null);
     at("empty").hidden = first !== null;
+    at("export").disabled = first === null;
     const isFiltered = this.#entries.length > 0;
-    at("empty-text").textContent = isFiltered ? "Nothing here matches. What comes and matches is shown." : "Waiting for the first event.";
+    at("empty-text").textContent = isFiltered ? "No event here matches. New events that match will appear." : "Waiting for the first event.";
     at("empty-hint").hidden = at("curl").hidden = isFiltered;
     this.#note();
   }
@@ -220,19 +272,27 @@ export class List {
     const [all] = at("pipeline").options;
     const chosen = at("pipeline").value;
     at("pipeline").replaceChildren(all, ...options.map(([key, id]) => new Option(id ? `${id} · ${key}` : key, key)));
-    at("pipeline").value = chosen;
+    choose("pipeline", chosen);
   }
 
-  /** One line of what is not as it seems. */
+  #addClient(name) {
+    const options = [...at("clients").children];
+    const isThere = options.some((option) => option.textContent === name);
+    if (!name || isThere || options.length >= 100) return;
+    const after = options.find((option) => option.textContent > name) ?? null;
+    at("clients").insertBefore(new Option(name, `name:${name}`), after);
+  }
+
+  /** One line about what the list does not show. */
   #note() {
     const parts = [];
-    if (this.#paused) parts.push(`Paused; ${whole.format(this.#total - this.#pausedAt)} came since.`);
+    if (this.#paused) parts.push(`Paused; ${whole.format(this.#total - this.#pausedAt)} arrived since.`);
     if (performance.now() < this.#sampledUntil) {
       const share = ([kind, n]) => (n > 1 ? `1 of every ${whole.format(n)} ${kind}` : `all ${kind}`);
-      const among = this.contains().length ? " of those that match" : "";
+      const among = this.contains().length ? " that match" : "";
       parts.push(`Showing ${Object.entries(this.#every).map(share).join(", ")}${among}; the counts are exact.`);
     }
-    if (this.#missed) parts.push("The connection broke; what came in between is not in this list.");
+    if (this.#missed) parts.push("The connection broke; events that arrived meanwhile are not in this list.");
     const text = parts.join(" ");
     if (at("note").textContent !== text) at("note").textContent = text;
   }

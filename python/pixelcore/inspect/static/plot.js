@@ -1,4 +1,4 @@
-// A line of the last two minutes.
+// A line plot of the last two minutes.
 const POINTS = 120;
 const [WIDTH, HEIGHT] = [120, 28];
 const element = (name) => document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -17,7 +17,7 @@ export class Plot {
     this.svg = svg;
   }
 
-  /** Add the value of this second; `text` is what the plot says to those who do not see it. */
+  /** Add the value of this second; `text` is the plot's label for screen readers. */
   add(value, text) {
     this.#values = [...this.#values, value].slice(-POINTS);
     const top = Math.max(...this.#values, 1);
