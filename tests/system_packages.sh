@@ -1,9 +1,10 @@
 #!/bin/sh
-# Installs the system packages that are missing: for running pixelcore from source (run), or for its tests too (test).
-# Says nothing when nothing is missing. Where it may not install, it says what is missing, and is no obstacle itself.
+# Installs missing system packages: for running pixelcore from source (run), also for its tests (test), or for those of deploy/
+# (deploy).
+# It prints nothing if nothing is missing. Without the right to install, it lists the missing packages, and does not fail.
 set -eu
 
-usage="usage: system_packages.sh run|test"
+usage="usage: system_packages.sh run|test|deploy"
 wanted=${1:?$usage}
 
 missing=
@@ -11,7 +12,7 @@ need() {
     missing="$missing $1"
 }
 
-# Debian ships venv without the part that gives a new environment its pip.
+# Debian's venv lacks the part that installs pip into a new environment.
 python3 -c 'import ensurepip, venv' 2>/dev/null || need python3-venv
 command -v cc >/dev/null 2>&1 || command -v gcc >/dev/null 2>&1 || need gcc
 
@@ -21,13 +22,25 @@ test)
     command -v curl >/dev/null 2>&1 || need curl
     command -v java >/dev/null 2>&1 || need java
     command -v mvn >/dev/null 2>&1 || need maven
+    command -v javac >/dev/null 2>&1 || need javac
+    command -v go >/dev/null 2>&1 || need golang-go
+    command -v php >/dev/null 2>&1 || need php-cli
     command -v node >/dev/null 2>&1 || need nodejs
+    command -v npm >/dev/null 2>&1 || need npm
     command -v chromium >/dev/null 2>&1 || need chromium
     command -v systemd-analyze >/dev/null 2>&1 || need systemd
     command -v valgrind >/dev/null 2>&1 || need valgrind
     command -v mount >/dev/null 2>&1 || need mount
     command -v unshare >/dev/null 2>&1 || need util-linux
+    command -v psql >/dev/null 2>&1 || need postgresql
     command -v nginx >/dev/null 2>&1 || [ -x /usr/sbin/nginx ] || need nginx
+    ;;
+deploy)
+    for name in haproxy mmdebstrap nginx prometheus; do
+        command -v "$name" >/dev/null 2>&1 || [ -x "/usr/sbin/$name" ] || need "$name"
+    done
+    command -v ip >/dev/null 2>&1 || [ -x /usr/sbin/ip ] || need iproute2
+    command -v systemd-nspawn >/dev/null 2>&1 || need systemd-container
     ;;
 *)
     echo "$usage" >&2
@@ -55,6 +68,7 @@ for name in $missing; do
             packages="$packages default-jre-headless"
         fi
         ;;
+    javac) packages="$packages default-jdk-headless" ;;
     *) packages="$packages $name" ;;
     esac
 done

@@ -1,1 +1,1 @@
-"""A chaos harness: real gateways and a real Kafka cluster under faults, and a count of what was lost or repeated."""
+"""A chaos harness: runs real gateways and a real Kafka cluster under faults, and counts lost and repeated events."""

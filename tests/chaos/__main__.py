@@ -17,7 +17,7 @@ INSIDE = "CHAOS_INSIDE"
 
 
 def enter_namespaces() -> None:
-    """Go on in namespaces of mounts and processes of our own: whatever ends this, nothing of it is left over."""
+    """Continue in our own namespaces of mounts and processes, so that nothing is left over after any end."""
     if INSIDE in os.environ:
         return
     command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
@@ -41,7 +41,7 @@ def enter_namespaces() -> None:
 def main(
     seed: int | None, seconds: float, only: str, short: bool, keep: Path | None, markdown: bool, listing: bool
 ) -> None:
-    """Break everything around pixelcore under load, and count what was lost or repeated. Exits 1 if anything was."""
+    """Break everything around pixelcore under load, and count lost and repeated events. Exits 1 if there are any."""
     from tests.chaos import table
     from tests.chaos.fault import FAULTS
     from tests.chaos.gateways import ChaosError

@@ -1,4 +1,4 @@
-"""What was sent, what was answered, what is in the topic, and the differences: the verdict of a run."""
+"""Compares the sent and answered requests with the topic: the verdict of a run."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Phase:
-    """The time in which one fault was injected, once or several times. Each messageId names the phase it was sent in."""
+    """The time in which one fault was injected, once or several times. Each messageId names the phase of its sending."""
 
     number: int
     fault: str
     times: int = 1
     repeats_allowed: bool = False
     caught_up: float = 0.0
-    """Seconds from the end of the fault until all that was answered was in the topic."""
+    """Seconds from the end of the fault until all answered events were in the topic."""
 
 
 @dataclass
 class Traffic:
-    """What a load generator knows; the sets are of messageIds."""
+    """The knowledge of a load generator, as sets of messageIds."""
 
     sent: set[str] = field(default_factory=set)
     answered: set[str] = field(default_factory=set)
     """Answered with the GIF, and accepted."""
     refused: set[str] = field(default_factory=set)
-    """Answered with the GIF, but not journaled, which the gateway says with `PIXELCORE_DEBUG_HEADER`."""
+    """Answered with the GIF but not journaled, according to the header of `PIXELCORE_DEBUG_HEADER`."""
 
 
 def mid(phase: int, gateway: int, number: int) -> str:
-    """A messageId that says when and where it was sent; the numbers of a gateway only grow."""
+    """A messageId with the time and place of its sending. The numbers of a gateway only grow."""
     return f"{phase}-{gateway}-{number}"
 
 
@@ -68,9 +68,9 @@ class Report:
 
     rows: list[Row]
     unknown: int
-    """How many messageIds of the topic were never sent."""
+    """The number of messageIds in the topic that were never sent."""
     disordered: int
-    """How many events came after a later one of the same connection, which is one user's and one journal's."""
+    """The number of events after a later one of the same connection, which has one user and one journal."""
 
     @property
     def ok(self) -> bool:
@@ -111,7 +111,7 @@ def report(phases: Iterable[Phase], traffic: Sequence[Traffic], topic: Iterable[
 
 
 def _disordered(messages: Iterable[tuple[bytes | None, str]]) -> int:
-    """A repeat is counted as one elsewhere, so only an event's first appearance has to be in its place."""
+    """Repeats are counted elsewhere, so only the first appearance of an event must be in order."""
     last: dict[bytes | None, int] = defaultdict(lambda: -1)
     seen: set[str] = set()
     disordered = 0

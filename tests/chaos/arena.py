@@ -1,4 +1,4 @@
-"""What faults act on: the cluster, the gateways, the luck of the run, and a consumer that watches."""
+"""The arena of the faults: the cluster, the gateways, the run's random numbers, and a watching consumer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.kafka.topics import Message, Reader
 
 TOPIC = "raw-events"
 CHECKPOINTS = "pixelcore-checkpoints"
-# One gateway for each of the two promises that a GIF can be.
+# One gateway for each of the two promises of a GIF.
 FSYNC = ("1s", "always")
 # The default of 15 s, shortened so that a process can be stopped for longer than it. librdkafka takes its request
 # timeouts from it.
@@ -43,7 +43,7 @@ class Arena:
         self.guests: list[Gateway] = []
         """Gateways of one phase only."""
         self.gone: list[Traffic] = []
-        """What gateways that were there for one phase knew."""
+        """The knowledge of gateways that ran for one phase only."""
         self._numbers = itertools.count(len(FSYNC))
         self._watcher: Reader | None = None
         self._seen: set[str] = set()
@@ -58,7 +58,7 @@ class Arena:
         return gateway
 
     def dismiss(self) -> None:
-        """End the gateways that were there for one phase, and keep what they know."""
+        """End the gateways of one phase, and keep their knowledge."""
         while self.guests:
             guest = self.guests.pop()
             guest.close()
@@ -77,7 +77,7 @@ class Arena:
         return self.rng.choice(self.gateways)
 
     def watch(self, seconds: float = 0.2) -> list[Message]:
-        """What a read_committed consumer has seen so far."""
+        """The events that a read_committed consumer has seen so far."""
         if self._watcher is None:
             self._watcher = Reader(self.cluster.bootstrap, TOPIC, 60)
         watcher = self._watcher
@@ -90,7 +90,7 @@ class Arena:
         return watcher.messages
 
     def behind(self, mids: set[str]) -> int:
-        """How many messageIds the consumer has not seen yet."""
+        """The number of messageIds that the consumer has not seen yet."""
         messages = self.watch()
         self._seen.update(message.mid for message in messages[self._read :])
         self._read = len(messages)

@@ -28,5 +28,5 @@ class Clock:
         self.environment = {"LD_PRELOAD": str(library), "CHAOS_CLOCK": str(file)}
 
     def step(self, seconds: float) -> None:
-        """Set it so many seconds beside the true one."""
+        """Set it so many seconds off the true time."""
         self._nanoseconds[:] = int(seconds * 1e9).to_bytes(_WORD, "little", signed=True)

@@ -31,7 +31,7 @@ PROPERTIES = {
 
 
 class Cluster:
-    """Replication 3, min.insync.replicas 2: what is acknowledged survives the end of any one node."""
+    """Replication 3, min.insync.replicas 2: acknowledged records survive the end of any one node."""
 
     def __init__(self, directory: Path) -> None:
         self.network = Network()
@@ -66,7 +66,7 @@ class Cluster:
         self._proxies.close()
 
     def start(self, brokers: Iterable[Broker]) -> None:
-        """Start nodes at the same time: alone one may be too few for a quorum."""
+        """Start nodes at the same time, because one alone may be too few for a quorum."""
         _all(lambda broker: broker.start(START_SECONDS), brokers)
 
     def kill(self, brokers: Iterable[Broker]) -> None:

@@ -1,4 +1,4 @@
-"""What a fault is, and the list of all of them."""
+"""The description of a fault, and the list of all faults."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Injection = Callable[[Arena, int], Iterator[None]]
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that goes wrong, and how it ends."""
+    """A fault, and its end."""
 
     name: str
     """For the command line."""
@@ -24,13 +24,13 @@ class Fault:
     """Injects the fault on entry and heals it on exit; takes the phase's number. Raises `ChaosError` when the fault turns
     out to have had no effect."""
     seconds: tuple[float, float]
-    """How long it lasts, from and to."""
+    """The shortest and longest duration, in seconds."""
     times: int
-    """How often it is injected in one phase."""
+    """The number of injections in one phase."""
     short: Short
     """Whether it is part of a short run."""
     by_guest: bool
-    """Whether it is done to a gateway of its own, which delivers at least once; repeats are allowed there."""
+    """Whether it affects a separate gateway that delivers at least once, where repeats are allowed."""
 
 
 FAULTS: dict[str, Fault] = {}

@@ -1,4 +1,4 @@
-"""A gateway under load, with a small disk, a clock and flushes of its own."""
+"""A gateway under load, with its own small disk, clock and flushes."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.chaos import accounting
 from tests.chaos.clock import Clock
-from tests.flushes import Flushes
 from tests.kafka.broker import free_port
-from tests.load import Load
-from tests.servers import Server
+from tests.support.flushes import Flushes
+from tests.support.load import Load
+from tests.support.servers import Server
 
 WORKERS = 2
 DISK_BYTES = 64 << 20
 DISK_FILES = 2000
-# What takes this long on a loaded machine will not come.
+# After this long, also on a loaded machine, an event will never come.
 RECOVERY_SECONDS = 120.0
 BALLAST = "ballast"
 LOST = "pixelcore_lost_total"
 
 
 class ChaosError(Exception):
-    """The run proves nothing: a fault had no effect, or something did not recover."""
+    """The run proves nothing, because a fault had no effect, or something did not recover."""
 
 
 def wait_until(done: Callable[[], bool], seconds: float, what: str) -> None:
@@ -45,20 +45,18 @@ def wait_until(done: Callable[[], bool], seconds: float, what: str) -> None:
 
 
 class ChaosLoad(Load):
-    """Load whose messageIds name the phase, and whose every connection is one user: one worker's, one journal's."""
+    """Load whose messageIds name the phase. Each connection is one user, with one worker and one journal."""
 
     def __init__(self, gateway: int, port: int, rate: float) -> None:
         super().__init__(port, rate=rate, connections=8, seconds=24 * 3600)
-        self.requests_per_connection = (
-            20  # so that every worker gets some, and a worker that comes back gets some again
-        )
+        self.requests_per_connection = 20  # so that every worker gets some, also after its respawn
         self.gateway = gateway
         self.phase = 0
         self.refused: set[str] = set()
 
     @property
     def traffic(self) -> accounting.Traffic:
-        """What became of the requests."""
+        """The outcomes of the requests."""
         return accounting.Traffic(self.sent, self.answered, self.refused)
 
     def _mid(self, number: int) -> str:
@@ -108,7 +106,7 @@ class Gateway:
 
     @property
     def ready(self) -> bool:
-        """Whether it runs, with all its workers, and every event is safe there."""
+        """Whether it runs with all its workers, and events are safe."""
         try:
             return len(self.server.workers()) == WORKERS and self.server.get("/readyz").status == 200
         except OSError:
@@ -119,7 +117,7 @@ class Gateway:
         wait_until(lambda: self.ready, RECOVERY_SECONDS, f"gateway {self.number} is ready again")
 
     def lost(self) -> int:
-        """What the gateway counts as answered without having been journaled."""
+        """The gateway's count of requests that were answered but not journaled."""
         with urllib.request.urlopen(f"http://{self._metrics}/metrics", timeout=10) as answer:
             families = text_string_to_metric_families(answer.read().decode())
         return int(sum(sample.value for family in families for sample in family.samples if sample.name == LOST))
@@ -144,7 +142,7 @@ class Gateway:
         wait_until(are_replaced, RECOVERY_SECONDS, "new workers")
 
     def fill_disk(self) -> int:
-        """Take all bytes that are free now; returns how many those were."""
+        """Use up all free bytes, and return their number."""
         taken = 0
         with contextlib.suppress(OSError), (self.server.data_dir / BALLAST).open("ab", buffering=0) as file:
             while True:
@@ -152,7 +150,7 @@ class Gateway:
         return taken
 
     def fill_names(self) -> int:
-        """Take all inodes that are free now, so that files grow and none can be made."""
+        """Use up all free inodes, so that files can grow but no file can be made."""
         directory = self.server.data_dir / f"{BALLAST}-names"
         taken = 0
         with contextlib.suppress(OSError):
@@ -163,7 +161,7 @@ class Gateway:
         return taken
 
     def free_disk(self) -> None:
-        """Give back what `fill_disk` and `fill_names` took."""
+        """Free the space of `fill_disk` and `fill_names`."""
         (self.server.data_dir / BALLAST).unlink(missing_ok=True)
         shutil.rmtree(self.server.data_dir / f"{BALLAST}-names", ignore_errors=True)
 

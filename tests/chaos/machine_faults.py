@@ -16,7 +16,7 @@ SLACK = 1.0
 
 
 def _fill(arena: Arena, fill: Callable[[Gateway], int]) -> Iterator[None]:
-    """Keep a disk full, though shipping makes room, until requests are refused; then compare the counts of those."""
+    """Keep a disk full, although shipping makes room, until requests are lost. Then compare the counts of lost requests."""
     gateway = arena.pick()
     lost, refused = gateway.lost(), len(gateway.load.refused)
 
@@ -77,7 +77,7 @@ def fail_flushes(arena: Arena, _: int) -> Iterator[None]:
 
 
 def _tells_of_failed_flushes(gateway: Gateway) -> Callable[[], bool]:
-    return lambda: "Input/output error" in gateway.server.get("/readyz").body.decode()
+    return lambda: "see the log" in gateway.server.get("/readyz").body.decode()
 
 
 def _step(arena: Arena, seconds: float) -> Iterator[None]:

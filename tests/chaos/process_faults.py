@@ -1,4 +1,4 @@
-"""Faults of processes: killed, stopped, replaced by a copy, told to end."""
+"""Faults of processes: they are killed, stopped, replaced by a copy, or told to end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pixelcore.journals import JournalDirectory
 from tests.chaos.arena import TOPIC, TRANSACTION_SECONDS, Arena
 from tests.chaos.fault import fault
 from tests.chaos.gateways import RECOVERY_SECONDS, ChaosError, Gateway, wait_until
-from tests.servers import forward
+from tests.support.servers import forward
 
 STOPPED = (TRANSACTION_SECONDS + 4, TRANSACTION_SECONDS + 8)
 """Longer than a transaction may be open, a session of a broker may be silent, a replica may lag, a request may take."""
@@ -45,7 +45,7 @@ def stop_worker(arena: Arena, _: int) -> Iterator[None]:
 
 @fault("zombie", "a stopped worker's journal is taken over, it wakes up", seconds=STOPPED)
 def zombie(arena: Arena, phase: int) -> Iterator[None]:
-    # Its locks are held while it is stopped, so it takes a copy of its journal, as a cloned machine has one.
+    # A stopped process holds its locks, so the twin uses a copy of its journal, like a cloned machine.
     gateway = arena.pick()
     worker = arena.rng.choice(gateway.server.workers())
     wait_until(lambda: _journal_of(worker) is not None, 30, "a journal of the worker")

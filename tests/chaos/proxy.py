@@ -22,16 +22,16 @@ BATCH_BYTES = 1000
 
 @dataclass
 class Network:
-    """The state of the network, which all proxies share. Written by the harness, read by the proxies' thread."""
+    """The state of the network, which all proxies share. The harness writes it, and the proxies' thread reads it."""
 
     cut: bool = False
-    """Nothing gets through, and nobody is told: what is under way arrives when the cut is over."""
+    """Nothing passes, and no side notices. Data in transit arrives after the cut."""
     delay: float = 0.0
     """Seconds that a chunk takes."""
     bytes_per_second: float = 0.0
     """Of one connection and direction; 0: unlimited."""
     resets: deque[Direction] = field(default_factory=deque)
-    """What is to be reset: the next large request in its middle, or the next response, which is then lost."""
+    """The target of a reset: the middle of the next large request, or the next response, which is then lost."""
     reset: int = 0
     """How many connections were reset."""
 
@@ -41,6 +41,7 @@ class Proxies:
 
     def __init__(self, network: Network) -> None:
         self.network = network
+        self._servers: list[asyncio.Server] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxies", daemon=True)
         self._thread.start()
@@ -53,14 +54,24 @@ class Proxies:
 
     def close(self) -> None:
         """Stop at once."""
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+        self._loop.close()
+
+    async def _end(self) -> None:
+        for server in self._servers:
+            server.close()
+        connections = asyncio.all_tasks() - {asyncio.current_task()}
+        for connection in connections:
+            connection.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
 
     async def _listen(self, port: int, upstream: int) -> None:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await self._serve(reader, writer, upstream)
 
-        await asyncio.start_server(serve, "127.0.0.1", port)
+        self._servers.append(await asyncio.start_server(serve, "127.0.0.1", port))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, upstream: int) -> None:
         while self.network.cut:

@@ -23,7 +23,7 @@ Say = Callable[[str], None]
 
 
 def short_schedule(rng: random.Random) -> list[Fault]:
-    """The cheap and important ones, and some of the others."""
+    """The cheap and important faults, and some of the others."""
     chosen = [fault for fault in FAULTS.values() if fault.short == "always"]
     chosen += rng.sample([fault for fault in FAULTS.values() if fault.short == "sometimes"], SHORT_EXTRA)
     rng.shuffle(chosen)

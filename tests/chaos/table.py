@@ -35,6 +35,6 @@ def markdown(report: Report) -> str:
 
 
 def verdict(report: Report) -> str:
-    """What is not in the table, and the outcome."""
+    """The facts outside of the table, and the outcome."""
     more = f"{report.unknown} in the topic that nobody sent, {report.disordered} out of order"
     return f"{more}: {'the promise was kept' if report.ok else 'THE PROMISE WAS BROKEN'}"

@@ -19,40 +19,42 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from typing_extensions import Self
 
-from tests.processes import OWN_GROUP
+from tests.support.paths import ROOT
+from tests.support.processes import OWN_GROUP
 
-ROOT = Path(__file__).resolve().parents[2]
 JARS = ROOT / ".kafka" / "lib"
 EXTERNAL = "PIXELCORE_TEST_KAFKA"
 
-# Any 16 bytes in base64url would do: a cluster of one never meets another.
+# Any 16 bytes in base64url: a cluster of one node never meets another.
 CLUSTER_ID = "cGl4ZWxjb3JlLXRlc3RzLQ"
 
 
 @dataclass(frozen=True)
 class External:
-    """A broker that somebody else runs."""
+    """A broker that this run did not start."""
 
     bootstrap: str
 
 
 def unavailable(what: str) -> NoReturn:
-    """End the test: in CI a missing system is a failure, on a contributor's machine a skip that says what to install."""
+    """End the test. A missing system is a failure in CI, and a skip with advice on a contributor's machine."""
     if os.environ.get("CI"):
         pytest.fail(what, pytrace=False)
     pytest.skip(what)
 
 
-def kafka_jars() -> Path:
-    """The directory of Kafka's jars, fetched from Maven Central when they are missing."""
+def kafka_jars(version: str | None = None) -> Path:
+    """The directory of Kafka's jars, of pom.xml's version or another one. Missing jars are fetched from Maven Central."""
+    jars = JARS if version is None else JARS.with_name(f"lib-{version}")
     if shutil.which("java") is None:
         unavailable("no java: install openjdk-17-jre-headless, or run tests/system_packages.sh test")
-    if not any(JARS.glob("kafka_2.13-*.jar")):
+    if not any(jars.glob("kafka_2.13-*.jar")):
         if shutil.which("mvn") is None:
             unavailable("no mvn to fetch Kafka with: install maven, or run tests/system_packages.sh test")
         command = ["mvn", "-q", "-B", "-f", str(Path(__file__).with_name("pom.xml")), "dependency:copy-dependencies"]
-        subprocess.run([*command, f"-DoutputDirectory={JARS}", "-DincludeScope=runtime"], check=True)
-    return JARS
+        chosen = [] if version is None else [f"-Dkafka.version={version}"]
+        subprocess.run([*command, *chosen, f"-DoutputDirectory={jars}", "-DincludeScope=runtime"], check=True)
+    return jars
 
 
 def free_port() -> int:
@@ -79,13 +81,18 @@ class Broker:
     """A broker with its data in ``directory``; after `stop` or `kill` it starts again on the same ports and data.
 
     ``protocols`` names further listeners by their security protocol, such as ``SASL_PLAINTEXT``, whose addresses are in
-    ``addresses``; what else they need is in ``properties``, which count from the first start on.
+    ``addresses``; what else they need is in ``properties``. Those and the ``version`` count from the next start on.
     """
 
     def __init__(
-        self, directory: Path, properties: Mapping[str, str] | None = None, protocols: tuple[str, ...] = ()
+        self,
+        directory: Path,
+        properties: Mapping[str, str] | None = None,
+        protocols: tuple[str, ...] = (),
+        version: str | None = None,
     ) -> None:
         self.directory = directory
+        self.version = version
         self.port = free_port()
         self.controller_port = free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
@@ -98,15 +105,17 @@ class Broker:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        # Nobody reads this broker's data again, so there is no reason to wait for an orderly stop.
+        self.close()
+
+    def close(self) -> None:
+        """End it. Nobody reads its data again, so an orderly stop is not needed."""
         self.kill()
 
     def start(self, timeout: float = 60) -> None:
-        """Start the node and return when it answers metadata."""
+        """Start the node, and return when it answers requests for metadata."""
         if self._process is not None:
             raise RuntimeError("the broker runs already")
-        configuration = self._configure()
-        self._process = self._java("-Xmx256m", "-XX:+UseSerialGC", "kafka.Kafka", str(configuration))
+        self._process = self._java("-Xmx256m", "-XX:+UseSerialGC", "kafka.Kafka", str(self._configure()))
         try:
             self._wait(self._process, time.monotonic() + timeout)
         except BaseException:
@@ -118,16 +127,21 @@ class Broker:
         self._end(signal.SIGTERM, timeout)
 
     def kill(self) -> None:
-        """End the node at once (SIGKILL); what it wrote stays."""
+        """End the node at once (SIGKILL). Its data stays."""
         self._end(signal.SIGKILL, 30)
 
     def pause(self) -> None:
-        """SIGSTOP: the node lives, and does nothing until `resume`."""
+        """Stop the node with SIGSTOP: it lives, but does nothing until `resume`."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         """SIGCONT."""
         self._signal(signal.SIGCONT)
+
+    def tool(self, *arguments: str) -> None:
+        """Run one of Kafka's own tools, by the name of its class. Raises `RuntimeError` with what it said."""
+        if self._java("-Xmx128m", "-XX:+UseSerialGC", *arguments).wait(60) != 0:
+            raise RuntimeError(f"{' '.join(arguments)}:\n{self.log()}")
 
     @property
     def running(self) -> bool:
@@ -147,7 +161,7 @@ class Broker:
 
     def _java(self, *arguments: str) -> subprocess.Popen[bytes]:
         # The first compiler tier only: a broker that lives for minutes starts faster and never misses the second one.
-        command = ["java", "-XX:TieredStopAtLevel=1", "-cp", f"{kafka_jars()}/*", *arguments]
+        command = ["java", "-XX:TieredStopAtLevel=1", "-cp", f"{kafka_jars(self.version)}/*", *arguments]
         with self._log.open("ab") as output:
             return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, **OWN_GROUP
@@ -155,9 +169,14 @@ class Broker:
 
     def _configure(self) -> Path:
         path = self.directory / "server.properties"
-        if path.exists():
-            return path
+        is_first = not path.exists()
         self.directory.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{name}={value}\n" for name, value in self._all_properties().items()))
+        if is_first:
+            self._format(path)
+        return path
+
+    def _all_properties(self) -> dict[str, str]:
         listeners = ",".join(f"{protocol}://{address}" for protocol, address in self.addresses.items())
         properties = {
             "process.roles": "broker,controller",
@@ -172,7 +191,7 @@ class Broker:
             "log.dirs": str(self.directory / "data"),
             "auto.create.topics.enable": "false",
             "group.initial.rebalance.delay.ms": "0",
-            # With the default of 9 s a node that was killed waits 12 s before it may come back.
+            # With the default of 9 s, a killed node waits 12 s before it may come back.
             "broker.session.timeout.ms": "3000",
             "broker.heartbeat.interval.ms": "500",
         }
@@ -181,14 +200,10 @@ class Broker:
             properties[f"{topic}.num.partitions"] = "4"
         for topic in ("transaction.state.log", "share.coordinator.state.topic"):
             properties[f"{topic}.min.isr"] = "1"
-        properties.update(self.properties)
-        draft = path.with_suffix(".draft")
-        draft.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
-        tool = ("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(draft), "--ignore-formatted")
-        if self._java("-Xmx128m", "-XX:+UseSerialGC", *tool).wait(60) != 0:
-            raise RuntimeError(f"Kafka's storage could not be formatted:\n{self.log()}")
-        draft.rename(path)
-        return path
+        return properties | self.properties
+
+    def _format(self, configuration: Path) -> None:
+        self.tool("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(configuration), "--ignore-formatted")
 
     def _wait(self, process: subprocess.Popen[bytes], deadline: float) -> None:
         while not self._answers():
@@ -205,7 +220,7 @@ class Broker:
             return False
         client = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 200})
         try:
-            # A node that is back but still fenced answers too, with an empty list of brokers.
+            # A node that is back but still fenced also answers, with an empty list of brokers.
             return bool(client.list_topics(timeout=2).brokers)
         except KafkaException:
             return False

@@ -1,7 +1,7 @@
 """A broker with rights, and the topics that tests of ``pixelcore check`` speak of.
 
-On its plain listener everybody may do everything, on the one with SASL each user has all the rights that a gateway
-needs but the one that it is named for, and the one with TLS advertises an address of nowhere.
+On its plain listener, all clients may do everything. On the one with SASL, each user lacks one right that a gateway needs, and is
+named after it. The one with TLS advertises an unreachable address.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ RIGHTS = {
     "group": (GROUP, "pixelcore", AclOperation.DESCRIBE),
     "transactions": (TRANSACTIONS, "pixelcore-", AclOperation.WRITE),
 }
-# Nobody needs to see configurations, and whoever may write may describe.
+# No gateway needs to see configurations, and the right to write includes the right to describe.
 FRUGAL = ("write", "checkpoint", "read", "group", "transactions")
 USERS = {"gateway": tuple(RIGHTS), "frugal": FRUGAL, "nobody": ()} | {
     f"no_{lacking}": tuple(name for name in RIGHTS if name != lacking) for lacking in RIGHTS
@@ -44,7 +44,7 @@ USERS = {"gateway": tuple(RIGHTS), "frugal": FRUGAL, "nobody": ()} | {
 
 
 def properties(directory: Path) -> dict[str, str]:
-    """A broker that knows users, and has a certificate that nobody trusts."""
+    """A broker with users, and with a certificate that nobody trusts."""
     keystore = directory / "keystore.p12"
     keytool = ["keytool", "-genkeypair", "-keyalg", "EC", "-dname", "CN=localhost", "-storetype", "PKCS12"]
     subprocess.run([*keytool, "-keystore", keystore, "-storepass", "secret"], check=True, capture_output=True)
@@ -52,7 +52,7 @@ def properties(directory: Path) -> dict[str, str]:
     plain = "org.apache.kafka.common.security.plain.PlainLoginModule"
     return {
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        "super.users": "User:ANONYMOUS",  # everybody on a listener without SASL
+        "super.users": "User:ANONYMOUS",  # all clients on a listener without SASL
         "sasl.enabled.mechanisms": "PLAIN",
         "listener.name.sasl_plaintext.plain.sasl.jaas.config": f"{plain} required {users};",
         "ssl.keystore.location": str(keystore),
@@ -67,6 +67,30 @@ def binding(user: str, right: str) -> AclBinding:
     return AclBinding(kind, name, pattern, f"User:{user}", "*", operation, AclPermissionType.ALLOW)
 
 
+def signed_in(broker: Broker, user: str, password: str | None = None) -> dict[str, str]:
+    return {
+        "PIXELCORE_KAFKA_BOOTSTRAP_SERVERS": broker.addresses["SASL_PLAINTEXT"],
+        "PIXELCORE_KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+        "PIXELCORE_KAFKA_SASL_MECHANISMS": "PLAIN",
+        "PIXELCORE_KAFKA_SASL_USERNAME": user,
+        "PIXELCORE_KAFKA_SASL_PASSWORD": password or f"{user}-secret",
+    }
+
+
+def _wait_for_rights(broker: Broker) -> None:
+    """Wait until brokers have followed the controller: its changes are in force a moment later, in order."""
+    last = list(USERS)[-1]
+    login: dict[str, str | int | float | bool] = {
+        name.removeprefix("PIXELCORE_KAFKA_").lower().replace("_", "."): value
+        for name, value in signed_in(broker, last).items()
+    }
+    client = AdminClient(login)
+    deadline = time.monotonic() + 30
+    while "events" not in client.list_topics(timeout=10).topics:
+        assert time.monotonic() < deadline, f"the rights of {last}"
+        time.sleep(0.05)
+
+
 @contextmanager
 def secured_broker(directory: Path) -> Iterator[Broker]:
     """The broker, running."""
@@ -79,28 +103,20 @@ def secured_broker(directory: Path) -> Iterator[Broker]:
         compact = {"cleanup.policy": "compact"}
         topics = [
             NewTopic("events", 3),
-            NewTopic("checkpoints", 1, config=compact),
+            NewTopic("checkpoints", 25, config=compact),
             NewTopic("compacted-events", 1, config=compact),
             NewTopic("understaffed-events", 1, config={"min.insync.replicas": "2"}),
             NewTopic("forgetful-checkpoints", 1),
-            NewTopic("half-forgetful-checkpoints", 1, config={"cleanup.policy": "compact,delete"}),
+            NewTopic("rejections", 1),
+            NewTopic("half-forgetful-checkpoints", 25, config={"cleanup.policy": "compact,delete"}),
             NewTopic("wide-checkpoints", 3, config=compact),
             NewTopic("future-checkpoints", 1, config=compact),
         ]
         acls = [binding(user, right) for user, rights in USERS.items() for right in rights]
         for future in [*admin.create_acls(acls).values(), *admin.create_topics(topics).values()]:
             future.result(30)
+        _wait_for_rights(started)
         producer = Producer({"bootstrap.servers": started.bootstrap})
         producer.produce("future-checkpoints", b"{}", b"another", timestamp=int((time.time() + 1800) * 1000))
         assert producer.flush(30) == 0
         yield started
-
-
-def signed_in(broker: Broker, user: str, password: str | None = None) -> dict[str, str]:
-    return {
-        "PIXELCORE_KAFKA_BOOTSTRAP_SERVERS": broker.addresses["SASL_PLAINTEXT"],
-        "PIXELCORE_KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
-        "PIXELCORE_KAFKA_SASL_MECHANISMS": "PLAIN",
-        "PIXELCORE_KAFKA_SASL_USERNAME": user,
-        "PIXELCORE_KAFKA_SASL_PASSWORD": password or f"{user}-secret",
-    }

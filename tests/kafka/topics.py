@@ -1,16 +1,21 @@
-"""Creating topics, and reading them the way a `read_committed` consumer sees them."""
+"""Creates topics, and reads them like a `read_committed` consumer."""
 
 from __future__ import annotations
 
 import json
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+)
 from confluent_kafka.cimpl import NewTopic
 from typing_extensions import Self
 
@@ -23,6 +28,9 @@ class Message:
     value: bytes
     partition: int
     offset: int
+    timestamp: int = 0
+    """The record's time in Unix milliseconds."""
+    headers: tuple[object, ...] = ()
 
     @property
     def event(self) -> dict[str, Any]:
@@ -37,7 +45,7 @@ class Message:
 
 
 class IncompleteError(TimeoutError):
-    """The time was over before the end was reached; ``messages`` is what came until then."""
+    """The time was over before the end was reached. ``messages`` are those read until then."""
 
     def __init__(self, topic: str, messages: list[Message]) -> None:
         super().__init__(f"{len(messages)} messages of {topic} when the time was over")
@@ -48,15 +56,34 @@ def _client(bootstrap: str) -> dict[str, Any]:
     return {"bootstrap.servers": bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 500}
 
 
-def create(bootstrap: str, topic: str, partitions: int = 1, timeout: float = 30) -> None:
+def create(
+    bootstrap: str,
+    topic: str,
+    partitions: int = 1,
+    timeout: float = 30,
+    *,
+    compacted: bool = False,
+    config: Mapping[str, str] | None = None,
+) -> None:
     """Create a topic and wait until each partition has a leader."""
+    properties = {**({"cleanup.policy": "compact"} if compacted else {}), **(config or {})}
     admin = AdminClient(_client(bootstrap))
-    admin.create_topics([NewTopic(topic, partitions, 1)], request_timeout=timeout)[topic].result(timeout)
+    admin.create_topics([NewTopic(topic, partitions, 1, config=properties)], request_timeout=timeout)[topic].result(
+        timeout
+    )
     _partitions(admin.list_topics, topic, time.monotonic() + timeout)
 
 
+def alter(bootstrap: str, topic: str, name: str, value: str) -> None:
+    """Change one property of a topic."""
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
+    admin = AdminClient(_client(bootstrap))
+    admin.incremental_alter_configs([resource])[resource].result(30)
+
+
 def _partitions(list_topics: Callable[..., Any], topic: str, deadline: float) -> list[int]:
-    """The partitions of a topic, as soon as it exists and all of them are led."""
+    """The partitions of a topic, as soon as it exists and all of them have a leader."""
     while True:
         try:
             found = list_topics(topic, timeout=2).topics[topic]
@@ -71,11 +98,11 @@ def _partitions(list_topics: Callable[..., Any], topic: str, deadline: float) ->
 
 
 def sizes(bootstrap: str) -> dict[str, int]:
-    """All topics with the number of records that somebody may see who reads what is not committed, too."""
+    """All topics with their number of records, uncommitted ones included."""
     consumer = Consumer(_client(bootstrap) | {"group.id": "sizes"})
 
     def end(name: str, part: int) -> int:
-        """Where a partition ends, once it has a leader: its topic may just have been made."""
+        """The end of a partition, as soon as it has a leader, because its topic may be new."""
         deadline = time.monotonic() + 10
         while True:
             try:
@@ -134,7 +161,7 @@ class Reader:
         self._watermarks.close()
 
     def poll(self, seconds: float = 0.2) -> None:
-        """Take what comes within ``seconds``."""
+        """Read for ``seconds``."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             for record in self._consumer.consume(1000, min(left, 0.1)):
@@ -142,13 +169,15 @@ class Reader:
                 if partition is None or offset is None:
                     continue
                 if error is None:
-                    self.messages.append(Message(record.key(), record.value() or b"", partition, offset))
+                    (_, at), headers = record.timestamp(), tuple(record.headers() or ())
+                    value = record.value() or b""
+                    self.messages.append(Message(record.key(), value, partition, offset, at, headers))
                 elif error.code() == KafkaError._PARTITION_EOF:
-                    # The position never passes the marker that ends a transaction; the offset of the end does.
+                    # The position never passes the marker at a transaction's end, but the end offset does.
                     self._ends_seen[partition] = offset
 
     def until(self, done: Callable[[list[Message]], bool], timeout: float) -> bool:
-        """Poll until ``done(messages)`` or until the time is over, and say which."""
+        """Poll until ``done(messages)``, or until the time is over; False then."""
         deadline = time.monotonic() + timeout
         while not done(self.messages):
             if time.monotonic() > deadline:
@@ -157,7 +186,7 @@ class Reader:
         return True
 
     def at_end(self) -> bool:
-        """Whether all partitions were read to the ends that they have now."""
+        """Whether all partitions were read to their current ends."""
         for partition in self._partitions:
             try:
                 low, high = self._watermarks.get_watermark_offsets(TopicPartition(self.topic, partition), timeout=2)

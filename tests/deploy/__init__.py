@@ -1,0 +1,1 @@
+"""Tests of deploy/, of packages, and of gateways behind a proxy."""

@@ -1,0 +1,1 @@
+"""Tests of deploy/ with the real programs: ``make deploy-test``."""

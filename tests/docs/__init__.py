@@ -1,0 +1,1 @@
+"""Tests of README, the pages, the examples and the project's files."""

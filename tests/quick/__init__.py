@@ -1,0 +1,1 @@
+"""Tables and property tests that need no server, no broker and no browser: ``make quick``."""

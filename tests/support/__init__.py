@@ -1,0 +1,1 @@
+"""Helpers for tests: real servers, clients, oracles. There are no tests here."""
