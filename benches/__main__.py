@@ -1,8 +1,8 @@
-"""All measurements, held to their goals.
+"""Runs all measurements, and compares them with their goals.
 
 python -m benches                           into benches/results/<date>-<commit>.json
-python -m benches --only parser,latency     these; what the file of the same day and commit has, stays in it
-python -m benches --quick                   to see that it works, into .benchmarks
+python -m benches --only parser,latency     these parts; the others of the same day and commit stay in the file
+python -m benches --quick                   a trial run, into .benchmarks
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Waits for events whose ``mid`` is the time when they were due (`benches.driver`, ``--stamped``), as a consumer sees them.
+"""Measures the time from an event's due time to its arrival at a consumer.
 
-Prints a line when it listens, and then, as JSON, how many seconds each took from then to here. A process of its own,
-so that nothing else delays it; both clocks are the system's monotonic one.
+The ``mid`` of each event is its due time (`benches.driver`, ``--stamped``). Prints a line when it listens, and then the seconds of
+each event as JSON. It is a process of its own, so that nothing else delays it. Both clocks are the system's monotonic one.
 
     python -m benches.arrivals --bootstrap localhost:9092 --topic raw-events --count 1000
 """

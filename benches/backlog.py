@@ -1,4 +1,4 @@
-"""What a long outage of Kafka leaves behind: how fast a gateway starts with ten million events, and how it ships them.
+"""A backlog after a long outage of Kafka: a gateway starts with ten million events, and ships them.
 
 python -m benches.backlog [--quick]
 """
@@ -24,7 +24,7 @@ from benches.resources import COMMANDS, resident, start_seconds
 from benches.results import Goal, Part, Table, alone, goal
 from benches.servers import Server
 from tests.kafka import topics
-from tests.servers import kafka_settings
+from tests.support.servers import kafka_settings
 
 BACKLOG: Final = "backlog"
 PARTITIONS: Final = 4

@@ -1,4 +1,4 @@
-"""Who takes part in the whole way: pixelcore in its ways of delivery, the floor, and the peers."""
+"""The servers of the whole way: pixelcore in its ways of delivery, the floor, and the peers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import Final, TypeAlias
 
 from typing_extensions import Self
 
-from benches.goals import BARE, EXACTLY_ONCE, FORWARDER_APART, JOURNAL
+from benches.goals import BARE, EXACTLY_ONCE, FORWARDER_APART, INLINE, JOURNAL
 from benches.peers.commands import PEERS, Peer
 from benches.servers import Server
 
 BARE_APP: Final = "benches.peers.bare:app"
+INLINE_APP: Final = "benches.peers.inline:app"
 APP: Final = "pixelcore.app:app"
 FORWARD: Final = (sys.executable, "-m", "pixelcore", "forward", "--follow")
 NO_BROKER: Final = "no broker: --kafka or --bootstrap"
@@ -74,6 +75,7 @@ def contenders(directory: Path, bootstrap: str | None, peers: Sequence[Peer], co
 
     found = [
         Contender(Server(BARE, BARE_APP, directory / "bare.log", core=server_core)),
+        Contender(Server(INLINE, INLINE_APP, directory / "inline.log", core=server_core)),
         Contender(pixelcore(JOURNAL, "journal")),
     ]
     if bootstrap:

@@ -1,10 +1,10 @@
-"""What durable answers cost: ``PIXELCORE_FSYNC=always`` beside the default of ``1s``, and the device by itself.
+"""The cost of durable answers: ``PIXELCORE_FSYNC=always`` against the default of ``1s``, and the device alone.
 
     python -m benches.durable [--quick]
 
-Both servers journal only, with 64 connections that each wait for their answer, on one core. A round of one follows a
-round of the other, and the device is asked before each pair what it takes to flush a group of lines: disks of
-virtual machines change from one second to the next.
+Both servers journal only, with 64 connections that each wait for their answer, on one core. Rounds of
+the two alternate. Before each pair the device alone flushes a group of lines, since disks of virtual machines change from
+one second to the next.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The ratios that the whole way is to reach, and where a result stands."""
+"""The goals of the whole way, as ratios, and the standing of a result."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Final
 from benches.peers.commands import PYTHON
 
 BARE: Final = "bare"
+INLINE: Final = "inline"
 JOURNAL: Final = "pixelcore, journal only"
 EXACTLY_ONCE: Final = "pixelcore, exactly-once"
 FORWARDER_APART: Final = "pixelcore, forwarder apart"
@@ -45,11 +46,12 @@ def standings(cpu: Mapping[str, Sequence[float]]) -> list[dict[str, object]]:
         return min(medians[name] for name in over) / medians[under]
 
     found = [
-        at_most(1.12, "journal / bare", ratio([JOURNAL], BARE)),
-        at_most(1.25, "exactly-once / bare", ratio([EXACTLY_ONCE], BARE)),
+        at_most(0.8, "journal / bare", ratio([JOURNAL], BARE)),
+        at_most(1.15, "journal / inline", ratio([JOURNAL], INLINE)),
+        at_most(0.92, "exactly-once / bare", ratio([EXACTLY_ONCE], BARE)),
         at_most(1.12, "exactly-once, forwarder apart / bare", ratio([FORWARDER_APART], BARE)),
-        at_most(1.6, "exactly-once / axum", ratio([EXACTLY_ONCE], "axum")),
-        at_least(1.4, "go / exactly-once", ratio(["go"], EXACTLY_ONCE)),
+        at_most(1.35, "exactly-once / axum", ratio([EXACTLY_ONCE], "axum")),
+        at_least(1.5, "go / exactly-once", ratio(["go"], EXACTLY_ONCE)),
         at_least(6.5, "fastapi / exactly-once", ratio(["fastapi"], EXACTLY_ONCE)),
         at_least(2.3, "best Python stack / exactly-once", ratio(PYTHON, EXACTLY_ONCE)),
     ]

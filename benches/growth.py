@@ -1,4 +1,4 @@
-"""What more of something costs: workers, journals, connections, and how fast a backlog is shipped.
+"""The cost of more workers, journals, keys and connections, and the rate at which a backlog is shipped.
 
     python -m benches.growth [--quick]
 
@@ -27,8 +27,8 @@ from benches.driver import CHROME, target
 from benches.queries import KEY
 from benches.results import Goal, Part, Table, alone, goal
 from benches.servers import Server
-from tests import servers
 from tests.kafka import topics
+from tests.support import servers
 
 COST_TITLE: Final = "CPU of a request"
 ORDINARY: Final = "64 connections"

@@ -1,13 +1,16 @@
-"""How long a GIF takes under load, and an event to its topic.
+"""The latency of a GIF under load, and of an event to its topic.
 
     python -m benches.latency [--quick]
 
-Requests leave on a schedule, and a stall of the server counts for all that fell into it (no coordinated omission). Servers
-take turns of half a second, all at the same rate: 70 % of what the core of the gateway that ships had time for just before, with
-64 connections that each wait for their answer. The one that only journals shows what of the latency is shipping's. The broker has a core of
-its own where there are three, else it shares the driver's, which may then always interrupt it. Even so it makes the driver late, and
-requests then come in bursts: bare Granian is also measured while something else keeps the broker as busy. All servers are started anew
-five times, since one process is lucky and the next is not: the p99 of bare Granian alone was 1.4 ms in one and 7 ms in another.
+Requests leave on a schedule, and a stall of the server counts for all requests that fell into it (no coordinated omission).
+
+Servers take turns of half a second, all at the same rate: 70 % of what the core of the shipping gateway managed just before, with 64
+connections that each wait for their answer. The gateway that only journals shows the share of shipping in the latency.
+
+The broker has a core of its own on a machine with three. Otherwise it shares the driver's, which may always interrupt it. Even so it
+makes the driver late, and requests then come in bursts. So bare Granian is also measured while another process keeps the broker as
+busy. All servers start anew five times, since one process is lucky and the next is not: the p99 of bare Granian alone was 1.4 ms in
+one and 7 ms in another.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from benches.servers import ROOT, Server
 from benches.shipping import Shipping, shipping
 from benches.witness import Witness
 from tests.kafka import topics
-from tests.servers import kafka_settings
+from tests.support.servers import kafka_settings
 
 SHARE: Final = 0.7
 CONNECTIONS: Final = 128

@@ -1,4 +1,4 @@
-"""The parser against its rivals: runs ``test_parser.py`` with pytest-benchmark and holds its medians to the goals.
+"""The parser against its rivals: runs ``test_parser.py`` with pytest-benchmark, and compares its medians with the goals.
 
 python -m benches.parser [--quick]
 """

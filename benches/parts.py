@@ -1,4 +1,4 @@
-"""All measurements by their names, and the whole way's, which has a form of its own, in the form of the others."""
+"""All measurements by their names. The whole way has a form of its own, and is converted into that of the others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from benches import backlog, durable, fixtures, growth, latency, parser, resources
+from benches import backlog, ceilings, durable, fixtures, growth, latency, parser, refusals, resources, scheduling
 from benches.fixtures import BARE
 from benches.results import Measure, Part, Table
 from benches.servers import ROOT
@@ -56,5 +56,8 @@ PARTS: Final[dict[str, Measure]] = {
     "durable": durable.measure,
     "resources": resources.measure,
     "growth": growth.measure,
+    "scheduling": scheduling.measure,
     "backlog": backlog.measure,
+    "refusals": refusals.measure,
+    "ceilings": ceilings.measure,
 }

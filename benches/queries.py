@@ -1,4 +1,4 @@
-"""The queries that the parser is timed on: three ordinary ones, and 8 kB of what might be costly.
+"""The queries that the parser is timed on: three ordinary ones, and 8 kB of input that might be costly.
 
 Each ordinary one carries ``mid`` and ``ts``, so that an event depends on its input alone and the outputs of all contenders can be
 compared whole. They stay inside pixelcore's default limits, and hold nothing that one of the rivals is known to read

@@ -1,4 +1,4 @@
-"""What a server answered, held against what it wrote: a contender that lost or altered an event has no figure."""
+"""Compares answers with written events. A contender that lost or altered an event has no figure."""
 
 from __future__ import annotations
 

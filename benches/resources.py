@@ -1,4 +1,4 @@
-"""What a gateway takes: memory, also while a backlog grows, time to start, and CPU while nothing happens.
+"""The resources of a gateway: memory, also while a backlog grows, time to start, and CPU while idle.
 
 python -m benches.resources [--quick]
 """
@@ -24,7 +24,7 @@ from benches.peers.bare import GIF
 from benches.results import Goal, Part, Table, alone, goal
 from benches.servers import FLAGS, Server, free_port
 from tests.kafka.broker import Broker
-from tests.servers import clean_environment, kafka_settings
+from tests.support.servers import clean_environment, kafka_settings
 
 START_SECONDS: Final = 30.0
 COMMANDS: Final[dict[str, list[str]]] = {

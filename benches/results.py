@@ -23,7 +23,7 @@ from benches.whole_way import cpu_model
 
 RESULTS: Final = ROOT / "benches" / "results"
 SCRATCH: Final = ROOT / ".benchmarks"
-PACKAGES: Final = ("pixelcore", "granian", "uvloop", "confluent-kafka", "fast-query-parsers", "orjson")
+PACKAGES: Final = ("pixelcore-gateway", "granian", "uvloop", "confluent-kafka", "fast-query-parsers", "orjson")
 
 Table: TypeAlias = dict[str, dict[str, Any]]
 """Row to column to value. A column's name ends with its unit."""

@@ -1,4 +1,4 @@
-"""The same event, built from what one would reach for today.
+"""The same event, built from the libraries that one would choose today.
 
 Two contenders differ in their parser and their serialiser only: `urllib_json` is the standard library, `fqp_orjson` the
 fastest extensions on PyPI. Both do pixelcore's whole job for an ordinary request (contract, sections 2 to 4) and share
@@ -6,7 +6,7 @@ the Python between the two ends, written with as much care for speed as for read
 decided before Unicode, arrays looked for only where something nested.
 
 Left out are typed values, which are off by default, and the order in which reasons of rejection are tried, which valid
-requests never see. Where a rival's parser is wrong, nothing here mends it.
+requests never see. The mistakes of a rival's parser stay.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A server on one core, Granian unless told otherwise, and what its processes have cost so far."""
+"""A server on one core, Granian by default, and the CPU time of its processes so far."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing_extensions import Self
 
 from benches.driver import target
 from benches.peers.bare import GIF
-from tests.processes import OWN_GROUP
+from tests.support.processes import OWN_GROUP
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 TICK: Final = 1 / os.sysconf("SC_CLK_TCK")

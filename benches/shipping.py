@@ -1,7 +1,7 @@
-"""Ships as many events as a gateway would, without one: a broker that shares the driver's core makes the driver late, and so
-what is compared with a gateway that ships must be measured beside a broker that is as busy.
+"""Ships as many events as a gateway would, without one.
 
-Reads a rate from each line of its input, events a second, and ships so many until the next line; 0 is none.
+A broker that shares the driver's core makes the driver late. So a server that is compared with a shipping gateway must be measured
+next to a broker that is as busy. Each line of the input is a rate in events a second, which holds until the next line; 0 ships nothing.
 
     python -m benches.shipping --bootstrap localhost:9092 --topic raw-events
 """
@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 import pixelcore
 from confluent_kafka import Producer
-from pixelcore.shipping.policies import SPACING_SECONDS
+from pixelcore.settings import DEFAULTS
 
 from benches.driver import CHROME, PEOPLE, target
 from benches.fixtures import giving_way, pinned
@@ -69,7 +69,7 @@ def main() -> int:
     producer.init_transactions(30)
     rate, due, sent = 0.0, time.monotonic(), 0
     while True:
-        due = max(due + SPACING_SECONDS, time.monotonic())
+        due = max(due + DEFAULTS.batch_interval, time.monotonic())
         wait = None if rate == 0 else max(0.0, due - time.monotonic())
         if select.select([sys.stdin], [], [], wait)[0]:
             if not (line := sys.stdin.readline()):
@@ -77,7 +77,7 @@ def main() -> int:
             rate = float(line)
             continue
         producer.begin_transaction()
-        for _ in range(int(rate * SPACING_SECONDS)):
+        for _ in range(int(rate * DEFAULTS.batch_interval)):
             producer.produce(arguments.topic, events[sent % PEOPLE], f"user_{sent % PEOPLE:05}")
             sent += 1
         producer.commit_transaction(30)

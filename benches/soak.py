@@ -1,10 +1,10 @@
-"""Half an hour under load: whether memory, descriptors, threads and segments stay as they were.
+"""Half an hour under load: memory, descriptors, threads and segments stay flat.
 
     python -m benches.soak [--minutes 30] [--share 0.7 | --rate 20000] [--workers 1]
 
 ``pixelcore serve`` with Kafka, at a share of the rate that it reaches with 64 connections that each wait for their
-answer. Every few seconds all its processes are looked at; a figure is flat when its median over the last third of the time
-is that over the first. What was answered is in the topic at the end, by the gateway's own metrics.
+answer. It samples all processes every few seconds. A figure is flat when its median over the last third of the time equals
+that over the first. At the end all answered events are in the topic, by the gateway's own metrics.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from benches import fixtures, results
 from benches.results import Goal, Part, Table, goal, goals_table
-from tests import servers
 from tests.kafka.broker import free_port
+from tests.support import servers
 
 EVERY_SECONDS: Final = 5.0
 CHUNK_SECONDS: Final = 20.0
@@ -66,7 +66,7 @@ def look(server: servers.Server, scanner: BacklogScanner) -> dict[str, float]:
                 found[f"descriptors of {name}"] += process.num_fds()
                 found[f"threads of {name}"] += process.num_threads()
     found["segments"] = len(list((server.data_dir / EVENTS).glob("*/*.ndjson")))
-    backlog = scanner.scan(ships=True)
+    backlog = scanner.scan()
     found["journal, MB"] = backlog.bytes / 1e6
     found["lag, events"] = backlog.lag_events
     return found

@@ -2,8 +2,8 @@
 
     pytest benches/test_parser.py --benchmark-only
 
-`benches.parser` runs this and holds it to the goals. Nothing is timed before its output equals pixelcore's: a contender that does less work is no contender. No assertion
-is about time.
+`benches.parser` runs this and compares it with the goals. A contender is timed only when its output equals pixelcore's, since less
+work is not comparable. No assertion is about time.
 """
 
 from __future__ import annotations

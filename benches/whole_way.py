@@ -1,7 +1,7 @@
 """CPU time of one request on its whole way, HTTP parsing, journal and shipping included, against a bare Granian's.
 
     python -m benches.whole_way                  bare, nginx, and pixelcore with its journal as the destination
-    python -m benches.whole_way --kafka          also what ships, pixelcore and peers, to its own broker (tests/kafka)
+    python -m benches.whole_way --kafka          also the servers that ship, to its own broker (tests/kafka)
     python -m benches.whole_way --bootstrap H:P  the same with a broker that runs already
     python -m benches.whole_way --peers go,axum  not all of benches/peers
 
@@ -162,7 +162,7 @@ def measure(arguments: argparse.Namespace, directory: Path) -> dict[str, object]
                 left_out[contender.server.name] = reason
     figures = {c.server.name: c.figures for c in running_order if c.server.name not in left_out}
     versions = {
-        name: importlib.metadata.version(name) for name in ("pixelcore", "granian", "uvloop", "confluent-kafka")
+        name: importlib.metadata.version(name) for name in ("pixelcore-gateway", "granian", "uvloop", "confluent-kafka")
     }
     for peer in peers:
         versions |= peer.versions()

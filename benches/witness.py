@@ -1,7 +1,7 @@
-"""Whether the machine itself stood still: a real-time process on a core, which nothing but that can make late.
+"""Tells when the machine itself stood still: a real-time process on a core, which nothing else can make late.
 
-A virtual machine's cores are taken away now and then, for up to tens of milliseconds, most when all of them are busy, and
-hardly any of it is counted as stolen. What was measured meanwhile says nothing about a server.
+Now and then a hypervisor takes the cores of a virtual machine away, for up to tens of milliseconds, mostly when all of them are
+busy. Hardly any of it is counted as stolen. Measurements of such moments say nothing about a server.
 """
 
 from __future__ import annotations

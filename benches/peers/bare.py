@@ -1,6 +1,6 @@
 """The floor: an RSGI application that answers pixelcore's GIF with pixelcore's headers, and does nothing else.
 
-What Granian, its event loop and one coroutine cost is in this number. What pixelcore costs is the rest.
+Its figure is the cost of Granian, its event loop and one coroutine. The rest of a gateway's figure is pixelcore's cost.
 """
 
 from __future__ import annotations

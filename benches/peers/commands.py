@@ -1,4 +1,4 @@
-"""How each peer is built and started, and why one cannot take part here.
+"""Builds and starts each peer, or gives the reason why it cannot take part here.
 
 Peers read ``PORT``, and those that produce ``BOOTSTRAP`` and ``TOPIC``, from their environment.
 """
