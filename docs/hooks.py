@@ -1,4 +1,7 @@
-"""What mkdocs adds to docs/: the project's own pages from where they are, and the newest benchmark report with its plots."""
+"""The hooks of mkdocs. They add what is outside of docs/: the project's own pages, the newest benchmark report, the icon.
+
+Pages of the repository link to each other by paths, as GitHub has them. The hooks turn these links into those of the site.
+"""
 
 from __future__ import annotations
 
@@ -12,46 +15,63 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORT = "benches/REPORT.md"
-# What of the repository is a page of the site, and how that is named.
+# Pages outside of docs/, and their names on the site.
 PAGES = {
+    "ARCHITECTURE.md": "architecture.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
-    "DESIGN.md": "design.md",
     "SECURITY.md": "security.md",
     "VERSIONING.md": "versioning.md",
     "benches/README.md": "benchmarks.md",
     "deploy/README.md": "deploy.md",
 }
 SHOWN_ON = PAGES | {"README.md": "index.md", REPORT: "performance.md"}
+ICON = ROOT / "python" / "pixelcore" / "inspect" / "static" / "icon.svg"
 LINK = re.compile(r"(!?)\[([^\]]*)\]\((?![a-z]+:|#)([^)#\s]+)(#[^)\s]*)?\)")
+FENCED = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
+PICTURE = re.compile(r"^!\[.*\n?", re.MULTILINE)
+# Where performance.md shows parts of the report.
+HEADLINE, PLOT, REST = "<!-- the headline -->", "<!-- its plot -->", "<!-- the newest report -->"
 
 
-def relinked(text: str, source: str) -> str:
-    """The links of a page of the repository as the site has them; the name alone of a file that is no page of it."""
+def relinked(text: str, source: str, page: str) -> str:
+    """Links of a page of the repository, as the site has them. Files that are not on the site become their names.
+
+    ``source`` is the page's path in the repository, ``page`` its path on the site.
+    """
 
     def link(match: re.Match[str]) -> str:
         image, label, target, anchor = match.groups()
         path = posixpath.normpath(str(PurePosixPath(source).parent / target))
         place = SHOWN_ON.get(path, path.removeprefix("docs/") if path.startswith("docs/") else None)
-        if image:
-            return f"![{label}]({target})"
-        return f"[{label}]({place}{anchor or ''})" if place else f"{label} (`{path}`)"
+        if place is None:
+            return match[0] if image else f"{label} (`{path}`)"
+        return f"{image}[{label}]({posixpath.relpath(place, posixpath.dirname(page) or '.')}{anchor or ''})"
 
-    return LINK.sub(link, text)
+    parts = FENCED.split(text)
+    return "".join(part if part.startswith("```") else LINK.sub(link, part) for part in parts)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that are outside of docs/, and the plots of the report."""
+    """Add the pages outside of docs/, and the plots of the report."""
     for source, name in PAGES.items():
-        files.append(File.generated(config, name, content=relinked((ROOT / source).read_text(), source)))
+        files.append(File.generated(config, name, content=relinked((ROOT / source).read_text(), source, name)))
     for plot in sorted((ROOT / "benches" / "plots").glob("*.svg")):
         files.append(File.generated(config, f"plots/{plot.name}", abs_src_path=str(plot)))
+    files.append(File.generated(config, "pictures/icon.svg", abs_src_path=str(ICON)))
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
-    """Put the newest report, all but its title, where performance.md wants it."""
-    if page.file.src_uri != "performance.md":
+    """Turn the links of a page of docs/, and put the newest report into performance.md."""
+    name = page.file.src_uri
+    if name in PAGES.values():
         return markdown
-    report = relinked((ROOT / REPORT).read_text().partition("\n")[2], REPORT)
-    return markdown.replace("<!-- the newest report -->", report)
+    markdown = relinked(markdown, f"docs/{name}", name)
+    if name != "performance.md":
+        return markdown
+    report = relinked((ROOT / REPORT).read_text().partition("\n")[2], REPORT, name)
+    headline, _made, report = report.strip().split("\n\n", 2)  # the page says itself how it is made
+    plot = PICTURE.search(report)
+    markdown = markdown.replace(HEADLINE, headline).replace(PLOT, plot[0] if plot else "")
+    return markdown.replace(REST, PICTURE.sub("", report, count=1))

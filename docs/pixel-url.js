@@ -35,27 +35,36 @@ function nested(path, value) {
 
 /**
  * The URL whose request becomes an event. `more`: event, name, userId, anonymousId, groupId, messageId, timestamp (a
- * Date or Unix milliseconds), campaign, properties, traits, cacheBuster (true or a text), gif, mergeTags.
+ * Date or Unix milliseconds), mode (individual, deliverability, aggregate or none), campaign, properties, traits, cacheBuster (true or a text), gif, path (one of
+ * PIXELCORE_PATHS), mergeTags.
  */
 export function pixelUrl(base, type, key, more = {}) {
-  const { event, name, timestamp: at, campaign = {}, cacheBuster: cb, mergeTags: tags } = more;
+  const { event, name, timestamp: at, campaign = {}, cacheBuster: cb, mergeTags: tags, path: own } = more;
   const known = (text, pattern) => pattern.test(text) || (tags && TAGS.test(text));
   if (!/^https?:\/\/[\w.\-~:@/[\]%!$'()*+,;=]+$/.test(base)) fail("base", "no http(s) URL: " + base);
   if (!/^(track|page|identify|group)$/.test(type)) fail("type", type);
   if (!known(key, /^[\w-]{1,64}$/)) fail("key", key);
   if (event ? type !== "track" : type === "track") fail("event", "a track has one, and no other");
   if (name && type !== "page") fail("name", "only a page has one");
+  const free = /^(?!\/(v1\/pixel|pixel\/v1)(\/|$)|\/(healthz|readyz|robots\.txt)$)(\/[\w~-][\w.~-]*)+(?<!\.gif)$/;
+  if (own && !free.test(own)) fail("path", own);
+  if (more.secret || more.seal) fail("secret", "protectedUrl() of pixel-protect.js signs and seals");
   const ts = at instanceof Date ? at.getTime() : at;
   if (ts != null && (!known(ts, /^\d{12,15}$/) || ts < 946684800000 || ts >= 253370764800000))
     fail("timestamp", "not Unix milliseconds since 2000");
+  const modes = /^(i(ndividual)?|d(eliverability)?|a(ggregate)?|n(one)?)$/;
+  const m = more.mode && modes.test(more.mode) ? more.mode[0] : more.mode || "";
+  if (m && !known(m, modes)) fail("mode", m);
+  for (const name of ["userId", "anonymousId", "groupId", "messageId", "traits", "seal"])
+    if (m === "a" && more[name]) fail(name, "a URL for aggregate counts is the same for all");
   const utm = Object.entries(campaign).map(([name, text]) => {
-    if (!/^(source|medium|name|term|content)$/.test(name)) fail("campaign", name);
+    if (!/^(source|medium|name|term|content|id)$/.test(name)) fail("campaign", name);
     return ["utm_" + (name === "name" ? "campaign" : name), text];
   });
   const random = () => Math.random().toString(36).slice(2);
   const reserved = [
     ["wk", key], ["e", event || name], ["uid", more.userId], ["aid", more.anonymousId], ["gid", more.groupId],
-    ["mid", more.messageId], ["ts", ts], ...utm, ["cb", cb === true ? random() : cb || ""],
+    ["mid", more.messageId], ["ts", ts], ["m", m], ...utm, ["cb", cb === true ? random() : cb || ""],
   ];
   const pairs = reserved.flatMap(([name, value]) => (value == null || value === "" ? [] : scalar(name, value)));
   for (const [root, value] of [["p", more.properties], ["t", more.traits]])
@@ -65,7 +74,7 @@ export function pixelUrl(base, type, key, more = {}) {
   const written = pairs.map(([name, value]) => percent(name) + "=" + aroundTags(value, percent, tags));
   const query = written.join("&");
   if (new TextEncoder().encode(query).length > 8192) fail("query", "query_too_long");
-  const path = `/v1/pixel/${type}${more.gif ? ".gif" : ""}?`;
+  const path = (own || "/v1/pixel/" + type) + (more.gif ? ".gif" : "") + "?";
   const url = base.replace(/\/+$/, "").replace(/\/v1\/pixel$/, "") + path + query;
   if (url.length > 2000) {
     const longest = written.sort((a, b) => b.length - a.length).slice(0, 3);
