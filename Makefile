@@ -35,7 +35,10 @@ test-rust: $(VENV)/system-test.stamp
 	cargo test --quiet --workspace
 
 test-python: $(VENV)/dev.stamp .kafka/lib tests/npm/node_modules target/tools/bin/vale
-	$(BIN)/pytest --numprocesses 4 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses 4 --dist loadgroup --no-loadscope-reorder || { \
+	  [ $$? = 1 ] || exit 1; \
+	  echo 'once more, each alone: the tests that failed'; \
+	  $(BIN)/pytest --last-failed --last-failed-no-failures none --maxfail 3; }
 
 lint: $(VENV)/dev.stamp prose
 	$(BIN)/ruff check $(PY)
