@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from pixelcore.observing import log
 from pixelcore.settings import DEFAULTS
@@ -20,7 +21,12 @@ from tests.support.servers import Command, Serve, Server, StartMethod
 from tests.support.wire import COMMANDS
 
 # CI must not fail by chance, and no test may fail because a machine is slow. Without CI, each run tries new examples.
-hypothesis_settings.register_profile("pixelcore", deadline=None, derandomize=bool(os.environ.get("CI")))
+hypothesis_settings.register_profile(
+    "pixelcore",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=bool(os.environ.get("CI")),
+)
 hypothesis_settings.load_profile("pixelcore")
 
 

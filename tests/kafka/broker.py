@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,11 +58,19 @@ def kafka_jars(version: str | None = None) -> Path:
     return jars
 
 
+_marks: deque[socket.socket] = deque()
+MARKS = 100
+"""The number of ports that this process keeps for itself, the last ones."""
+
+
 def free_port() -> int:
     """A free TCP port below the range that the kernel gives to outgoing connections.
 
     A client that keeps trying a closed port of that range connects to itself sooner or later, and a server that is
     started again on its old port finds it taken.
+
+    No other process of the tests gets the port before its server listens, or while that is down: the UDP port of the
+    same number, which nobody uses, marks it as taken.
     """
     try:
         lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
@@ -69,12 +78,18 @@ def free_port() -> int:
         lowest = 32768
     while True:
         port = random.SystemRandom().randrange(min(15000, lowest // 2), lowest)
+        mark = socket.socket(type=socket.SOCK_DGRAM)
         with socket.socket() as probe:
             try:
+                mark.bind(("127.0.0.1", port))
                 probe.bind(("127.0.0.1", port))
             except OSError:
+                mark.close()
                 continue
-            return port
+        _marks.append(mark)
+        if len(_marks) > MARKS:
+            _marks.popleft().close()
+        return port
 
 
 class Broker:
@@ -111,7 +126,7 @@ class Broker:
         """End it. Nobody reads its data again, so an orderly stop is not needed."""
         self.kill()
 
-    def start(self, timeout: float = 60) -> None:
+    def start(self, timeout: float = 120) -> None:
         """Start the node, and return when it answers requests for metadata."""
         if self._process is not None:
             raise RuntimeError("the broker runs already")
@@ -122,13 +137,13 @@ class Broker:
             self.kill()
             raise
 
-    def stop(self, timeout: float = 30) -> None:
+    def stop(self, timeout: float = 90) -> None:
         """End the node in order (SIGTERM)."""
         self._end(signal.SIGTERM, timeout)
 
     def kill(self) -> None:
         """End the node at once (SIGKILL). Its data stays."""
-        self._end(signal.SIGKILL, 30)
+        self._end(signal.SIGKILL, 60)
 
     def pause(self) -> None:
         """Stop the node with SIGSTOP: it lives, but does nothing until `resume`."""
@@ -140,7 +155,7 @@ class Broker:
 
     def tool(self, *arguments: str) -> None:
         """Run one of Kafka's own tools, by the name of its class. Raises `RuntimeError` with what it said."""
-        if self._java("-Xmx128m", "-XX:+UseSerialGC", *arguments).wait(60) != 0:
+        if self._java("-Xmx128m", "-XX:+UseSerialGC", *arguments).wait(120) != 0:
             raise RuntimeError(f"{' '.join(arguments)}:\n{self.log()}")
 
     @property
@@ -215,13 +230,13 @@ class Broker:
 
     def _answers(self) -> bool:
         try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            socket.create_connection(("127.0.0.1", self.port), timeout=30).close()
         except OSError:
             return False
         client = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 200})
         try:
             # A node that is back but still fenced also answers, with an empty list of brokers.
-            return bool(client.list_topics(timeout=2).brokers)
+            return bool(client.list_topics(timeout=10).brokers)
         except KafkaException:
             return False
 
@@ -239,5 +254,5 @@ class Broker:
             process.wait(timeout)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(10)
+            process.wait(60)
             raise TimeoutError(f"Kafka did not stop in {timeout} s:\n{self.log()}") from None

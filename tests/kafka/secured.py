@@ -11,10 +11,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka import Producer
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -24,6 +26,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
 from tests.kafka.broker import Broker, kafka_jars
+from tests.support.waiting import wait_for
 
 TOPIC, GROUP, TRANSACTIONS = ResourceType.TOPIC, ResourceType.GROUP, ResourceType.TRANSACTIONAL_ID
 RIGHTS = {
@@ -77,18 +80,18 @@ def signed_in(broker: Broker, user: str, password: str | None = None) -> dict[st
     }
 
 
-def _wait_for_rights(broker: Broker) -> None:
-    """Wait until brokers have followed the controller: its changes are in force a moment later, in order."""
-    last = list(USERS)[-1]
-    login: dict[str, str | int | float | bool] = {
-        name.removeprefix("PIXELCORE_KAFKA_").lower().replace("_", "."): value
-        for name, value in signed_in(broker, last).items()
-    }
-    client = AdminClient(login)
-    deadline = time.monotonic() + 30
-    while "events" not in client.list_topics(timeout=10).topics:
-        assert time.monotonic() < deadline, f"the rights of {last}"
-        time.sleep(0.05)
+def _wait_for(admin: AdminClient, topics: set[str], rights: int) -> None:
+    """Wait until the broker has followed the controller: its changes are in force a moment later."""
+    any_: Any = None
+    everything = AclBindingFilter(
+        ResourceType.ANY, any_, ResourcePatternType.ANY, any_, any_, AclOperation.ANY, AclPermissionType.ANY
+    )
+
+    def are_there() -> bool:
+        found = admin.describe_acls(everything).result(60)
+        return len(found) == rights and topics <= admin.list_topics(timeout=60).topics.keys()
+
+    wait_for(are_there, 90, "the topics and rights")
 
 
 @contextmanager
@@ -114,9 +117,9 @@ def secured_broker(directory: Path) -> Iterator[Broker]:
         ]
         acls = [binding(user, right) for user, rights in USERS.items() for right in rights]
         for future in [*admin.create_acls(acls).values(), *admin.create_topics(topics).values()]:
-            future.result(30)
-        _wait_for_rights(started)
+            future.result(60)
+        _wait_for(admin, {topic.topic for topic in topics}, len(acls))
         producer = Producer({"bootstrap.servers": started.bootstrap})
         producer.produce("future-checkpoints", b"{}", b"another", timestamp=int((time.time() + 1800) * 1000))
-        assert producer.flush(30) == 0
+        assert producer.flush(60) == 0
         yield started

@@ -60,7 +60,7 @@ def create(
     bootstrap: str,
     topic: str,
     partitions: int = 1,
-    timeout: float = 30,
+    timeout: float = 60,
     *,
     compacted: bool = False,
     config: Mapping[str, str] | None = None,
@@ -79,14 +79,14 @@ def alter(bootstrap: str, topic: str, name: str, value: str) -> None:
     entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
     admin = AdminClient(_client(bootstrap))
-    admin.incremental_alter_configs([resource])[resource].result(30)
+    admin.incremental_alter_configs([resource])[resource].result(60)
 
 
 def _partitions(list_topics: Callable[..., Any], topic: str, deadline: float) -> list[int]:
     """The partitions of a topic, as soon as it exists and all of them have a leader."""
     while True:
         try:
-            found = list_topics(topic, timeout=2).topics[topic]
+            found = list_topics(topic, timeout=10).topics[topic]
         except KafkaException:
             found = None
         partitions = found.partitions if found is not None and found.error is None else {}
@@ -103,7 +103,7 @@ def sizes(bootstrap: str) -> dict[str, int]:
 
     def end(name: str, part: int) -> int:
         """The end of a partition, as soon as it has a leader, because its topic may be new."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while True:
             try:
                 return consumer.get_watermark_offsets(TopicPartition(name, part))[1]
@@ -115,7 +115,7 @@ def sizes(bootstrap: str) -> dict[str, int]:
     try:
         return {
             name: sum(end(name, part) for part in topic.partitions)
-            for name, topic in consumer.list_topics(timeout=10).topics.items()
+            for name, topic in consumer.list_topics(timeout=60).topics.items()
             if not name.startswith("__")
         }
     finally:
@@ -125,7 +125,7 @@ def sizes(bootstrap: str) -> dict[str, int]:
 class Reader:
     """All partitions of a topic from their beginning, read_committed; ``messages`` grows with every `poll`."""
 
-    def __init__(self, bootstrap: str, topic: str, timeout: float = 30) -> None:
+    def __init__(self, bootstrap: str, topic: str, timeout: float = 60) -> None:
         self.topic = topic
         self.messages: list[Message] = []
         common = _client(bootstrap) | {"group.id": f"reader-{uuid.uuid4()}", "enable.auto.commit": False}
@@ -189,7 +189,7 @@ class Reader:
         """Whether all partitions were read to their current ends."""
         for partition in self._partitions:
             try:
-                low, high = self._watermarks.get_watermark_offsets(TopicPartition(self.topic, partition), timeout=2)
+                low, high = self._watermarks.get_watermark_offsets(TopicPartition(self.topic, partition), timeout=10)
             except KafkaException:
                 return False
             if high > low and self._ends_seen.get(partition, -1) < high:
@@ -197,7 +197,7 @@ class Reader:
         return True
 
 
-def read_committed(bootstrap: str, topic: str, timeout: float = 30, expect: int | None = None) -> list[Message]:
+def read_committed(bootstrap: str, topic: str, timeout: float = 60, expect: int | None = None) -> list[Message]:
     """All committed messages of a topic, or those up to and including number ``expect``.
 
     Without ``expect`` the end is where the partitions end now, open transactions included: those are waited for.

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.servers import Server
@@ -177,7 +177,7 @@ def mutated(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400)
 @given(exchanges=st.lists(mutated(), min_size=1, max_size=3))
 def test_mutated_exchanges(gateway: Server, exchanges: list[bytes]) -> None:
     """After any bytes on the connection, the next request gets its GIF from the same worker."""

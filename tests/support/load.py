@@ -15,6 +15,9 @@ from typing_extensions import Self
 
 from tests.support.servers import is_gif
 
+REQUEST_SECONDS = 30
+"""The patience for a connection, and for an answer."""
+
 
 class Load:
     """``rate`` requests a second with ``key`` over ``connections`` connections, from `start` to `stop` or ``seconds`` later.
@@ -24,7 +27,7 @@ class Load:
     """
 
     def __init__(
-        self, port: int, *, rate: float = 300, connections: int = 6, seconds: float = 60, key: str = "dk_test_load"
+        self, port: int, *, rate: float = 300, connections: int = 6, seconds: float = 600, key: str = "dk_test_load"
     ) -> None:
         self.port = port
         self.rate = rate
@@ -56,7 +59,7 @@ class Load:
     def stop(self) -> None:
         """Wait until the current requests have ended."""
         self._stopping.set()
-        self._thread.join(30)
+        self._thread.join(3 * REQUEST_SECONDS)
         if self._thread.is_alive():
             raise TimeoutError("the load generator did not stop")
 
@@ -68,7 +71,7 @@ class Load:
         """Go on at the same rate."""
         self._pausing.clear()
 
-    def wait(self, answers: int, timeout: float = 20) -> None:
+    def wait(self, answers: int, timeout: float = 60) -> None:
         """Return after ``answers`` further requests were answered."""
         wanted = len(self.answered) + answers
         deadline = time.monotonic() + timeout
@@ -96,11 +99,11 @@ class Load:
             mid: str | None = None
             try:
                 if stream is None:
-                    stream = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", self.port), 5)
+                    stream = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", self.port), REQUEST_SECONDS)
                     number, requests = next(self._streams), 0
                 mid = self._mid(next(self._numbers))
                 self.sent.add(mid)
-                headers = await asyncio.wait_for(self._request(mid, self._user(mid, number), *stream), 10)
+                headers = await asyncio.wait_for(self._request(mid, self._user(mid, number), *stream), REQUEST_SECONDS)
                 self._note(mid, headers)
                 requests += 1
                 if requests == self.requests_per_connection or headers.get("connection") == "close":

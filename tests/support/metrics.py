@@ -7,13 +7,14 @@ import urllib.request
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.kafka.broker import free_port
+from tests.support.servers import PATIENCE
 
 
 class Scrape(dict[tuple[str, frozenset[str]], float]):
     """Samples by name and label values."""
 
     def __init__(self, port: str | int) -> None:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
             text = answer.read().decode()
         super().__init__(
             ((sample.name, frozenset(sample.labels.values())), sample.value)

@@ -21,10 +21,14 @@ from pixelcore import settings as settings_of_pixelcore
 
 from tests.kafka.broker import free_port
 from tests.support.processes import OWN_GROUP
+from tests.support.waiting import wait_for
 
 Command = Literal["pixelcore", "granian"]
 StartMethod = Literal["fork", "spawn", "forkserver"]
 """The start methods of Python's multiprocessing. None in a `Server` is the default of this version."""
+
+PATIENCE = 60
+"""Seconds for an answer. A machine may be busy, and success does not wait."""
 
 GIF = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
 
@@ -123,7 +127,7 @@ class Server:
         """The directory of the journals."""
         return self.directory / "data"
 
-    def start(self, timeout: float = 30) -> None:
+    def start(self, timeout: float = 90) -> None:
         """Start the server, and return when ``/healthz`` answers 200."""
         if self.process is not None:
             raise RuntimeError("the server runs already")
@@ -167,10 +171,10 @@ class Server:
             return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
+        process.wait(PATIENCE)
         self._wait_for_group(process.pid)
 
-    def terminate(self, timeout: float = 60) -> int:
+    def terminate(self, timeout: float = 90) -> int:
         """Send SIGTERM to the main process, like an init system, and return its exit code."""
         if self.process is None:
             raise RuntimeError("the server does not run")
@@ -206,7 +210,7 @@ class Server:
 
     def get(self, path: str, headers: Mapping[str, str] | None = None, method: str = "GET") -> Answer:
         """One request on a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
             connection.request(method, path, headers=dict(headers or {}))
             response = connection.getresponse()
@@ -260,11 +264,11 @@ class Server:
     @staticmethod
     def _wait_for_group(group: int) -> None:
         """Wait for dying workers, which hold the port and the journals' locks."""
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            if not any(_lives_in(process, group) for process in psutil.process_iter()):
-                return
-            time.sleep(0.02)
+
+        def is_gone() -> bool:
+            return not any(_lives_in(process, group) for process in psutil.process_iter())
+
+        wait_for(is_gone, PATIENCE, "a killed process lives")
 
 
 def _lives_in(process: psutil.Process, group: int) -> bool:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 10, what: str = "it did not come true") -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 30, what: str = "it did not come true") -> None:
     """Return as soon as a condition is true. Fail with its description if it is not true in time."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -7,7 +7,7 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.servers import Command, Server, is_gif
+from tests.support.servers import PATIENCE, Command, Server, is_gif
 
 TYPES = ("track", "page", "identify", "group")
 GOOD = "/v1/pixel/track?wk=dk_test_1&e=Hello"
@@ -50,7 +50,7 @@ def read_reply(response: http.client.HTTPResponse) -> Reply:
 
 
 def ask(server: Server, target: str, method: str = "GET", headers: dict[str, str] | None = None) -> Reply:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
     try:
         connection.request(method, target, headers=headers or {})
         return read_reply(connection.getresponse())
@@ -60,7 +60,7 @@ def ask(server: Server, target: str, method: str = "GET", headers: dict[str, str
 
 def send(server: Server, request: bytes) -> Reply | None:
     """The answer to raw bytes; None if the server closed the connection without an answer."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
         try:
             connection.sendall(request)
             response = http.client.HTTPResponse(connection, method=request.split(b" ", 1)[0].decode("latin-1"))
