@@ -15,6 +15,7 @@ from tests.support.commands import replayed, run
 from tests.support.compat import DOCUMENTED, encoded
 from tests.support.events import LIBRARY
 from tests.support.servers import Serve, Server
+from tests.support.waiting import wait_for
 from tests.support.website import dump_dom, website
 from tests.support.wire import PIXEL_HEADERS, ask, assert_pixel, records
 
@@ -63,6 +64,7 @@ def test_a_browser_loads_documented_urls(foreign: Server, tmp_path: Path) -> Non
     tags = "".join(f'<img src="{html.escape(at(foreign, row["url"]))}">' for row in DOCUMENTED)
     with website(tags) as site:
         dump_dom(f"{site}/page", tmp_path / "profile")
+    wait_for(lambda: len(foreign.events()) >= before + len(DOCUMENTED))
     found = [told(event) for event in foreign.events()[before:]]
     assert len(found) == len(DOCUMENTED)
     for row in DOCUMENTED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import platform
@@ -114,8 +115,9 @@ def slices(worker: int) -> dict[str, int]:
     """The slice of each of a process's threads, in nanoseconds, by the thread's number."""
     found = {}
     for task in Path(f"/proc/{worker}/task").iterdir():
-        if (line := re.search(r"^se\.slice\s*:\s*(\d+)$", (task / "sched").read_text(), re.MULTILINE)) is not None:
-            found[task.name] = int(line[1])
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread may end meanwhile
+            if (line := re.search(r"^se\.slice\s*:\s*(\d+)$", (task / "sched").read_text(), re.MULTILINE)) is not None:
+                found[task.name] = int(line[1])
     return found
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.servers import Server
+from tests.support.servers import PATIENCE, Server
 from tests.support.wire import GOOD, UPGRADE, ask, assert_pixel, raw, read_reply, records, send
 
 HOSTILE: list[tuple[str, bytes]] = [
@@ -99,7 +99,7 @@ def test_random_requests_left_whole_records(server: Server) -> None:
 
 
 def test_a_connection_is_kept(server: Server) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
     for method, target in (("GET", GOOD), ("HEAD", GOOD), ("OPTIONS", GOOD), ("POST", GOOD), ("GET", "/nope")) * 3:
         connection.request(method, target)
         read_reply(connection.getresponse())

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.servers import Server
+from tests.support.servers import PATIENCE, Server
 from tests.support.waiting import wait_for
 from tests.support.wire import GOOD, ask, assert_pixel, raw, send
 
@@ -50,7 +50,7 @@ def worker(gateway: Server) -> psutil.Process:
 
 
 def connect(gateway: Server) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", gateway.port), timeout=10)
+    return socket.create_connection(("127.0.0.1", gateway.port), timeout=PATIENCE)
 
 
 def test_idle_connections(gateway: Server) -> None:
@@ -75,14 +75,15 @@ def test_idle_connections(gateway: Server) -> None:
 
 
 def test_slow_headers(gateway: Server) -> None:
-    """Slowloris: headers that never end. Granian closes such a connection after 30 s."""
+    """Slowloris: headers that never end. Such a connection may be closed meanwhile, after a few seconds."""
     process = worker(gateway)
     files = process.num_fds()
     with contextlib.ExitStack() as stack:
         slow = [stack.enter_context(connect(gateway)) for _ in range(500)]
         for byte in raw(GOOD.encode())[:-1]:
             for connection in slow:
-                connection.send(bytes([byte]))
+                with contextlib.suppress(ConnectionError):
+                    connection.send(bytes([byte]))
             assert_pixel(ask(gateway, GOOD))
     wait_for(lambda: process.num_fds() < files + 50, 60, "descriptors come back")
 
@@ -196,7 +197,7 @@ def test_mutated_exchanges(gateway: Server, exchanges: list[bytes]) -> None:
 def test_silent_connections_are_closed(gateway: Server) -> None:
     """After the 30 s that a head may take. So they cannot add up, whatever they began with."""
     for silent in _silent:
-        silent.settimeout(60)  # which raises
+        silent.settimeout(PATIENCE)  # which raises
         with contextlib.suppress(ConnectionError):
             while silent.recv(1 << 16):
                 pass

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from tests.support.servers import Serve, Server, is_gif
+from tests.support.servers import PATIENCE, Serve, Server, is_gif
 from tests.support.wire import GOOD, OF_HTTP, PIXEL_HEADERS, TYPES, ask, assert_pixel, raw, records
 
 
@@ -61,7 +61,7 @@ def test_unknown_types_are_rejected_with_the_gif(server: Server, path: str, kind
 @pytest.mark.parametrize("path", ["track", "page.gif", "identify/", "screen", ""])
 def test_head_is_get_without_body_and_event(server: Server, path: str, token: str) -> None:
     target = f"/v1/pixel/{path}?wk=dk_1&e=E&mid={token}"
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
         connection.sendall(raw(target.encode(), b"Connection: close\r\n", b"HEAD"))
         received = b"".join(iter(lambda: connection.recv(65536), b""))
     head, _, body = received.partition(b"\r\n\r\n")

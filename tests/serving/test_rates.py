@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def server(serve: Serve, tmp_path: Path) -> Server:
 
 def judged_under_load(server: Server, *, connections: int, rate: float, seconds: float) -> list[Judged]:
     with Load(server.port, rate=rate, connections=connections, key=KEY) as load:
-        load.wait(round(rate * seconds), timeout=60)
+        load.wait(round(rate * seconds), timeout=120)
     found = judged(server)
     assert found.keys() >= load.answered
     assert not load.failures
@@ -35,16 +36,27 @@ def judged_under_load(server: Server, *, connections: int, rate: float, seconds:
     return sorted(found[mid] for mid in load.answered)
 
 
-def accepted(requests: list[Judged], start: float, end: float) -> int:
-    return sum(request.outcome == "accepted" and start <= request.at < end for request in requests)
+def admitted(requests: list[Judged]) -> int:
+    """How many of these requests a full bucket of one second admits: a busy machine may ask below the limit for a while."""
+    tokens, before, count = float(LIMIT), requests[0].at, 0
+    for request in requests:
+        tokens = min(LIMIT, tokens + LIMIT * (request.at - before))
+        before = request.at
+        if tokens >= 1:
+            tokens -= 1
+            count += 1
+    return count
 
 
 def test_two_workers_beyond_the_limit(server: Server) -> None:
     """The limits of `pixelcore::keys::rate`, from the first request on."""
+    began = time.time()
     requests = judged_under_load(server, connections=24, rate=500, seconds=4)
-    start, end = requests[0].at, requests[-1].at
-    assert len({request.journal for request in requests if request.outcome == "accepted"}) == 2
-    assert LIMIT * (end - start) - 1 <= accepted(requests, start, end) <= LIMIT * (end - start + 1) + 1
+    seconds = time.time() - began
+    accepted = [request for request in requests if request.outcome == "accepted"]
+    assert len({request.journal for request in accepted}) == 2
+    # A worker may be interrupted between the time of receipt and the look into the bucket.
+    assert admitted(requests) - LIMIT / 4 <= len(accepted) <= LIMIT * (seconds + 1) + 1
 
 
 def test_nothing_below_the_limit_is_refused(server: Server) -> None:

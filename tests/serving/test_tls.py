@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.kafka.broker import free_port
-from tests.support.servers import clean_environment, is_gif
+from tests.support.servers import PATIENCE, clean_environment, is_gif
 from tests.support.waiting import wait_for
 
 
@@ -38,11 +38,11 @@ def serving(directory: Path, port: int, *flags: str, **settings: str) -> Iterato
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
     try:
-        wait_for(lambda: "Started worker-1" in log.read_text() or process.poll() is not None, 30)
+        wait_for(lambda: "Started worker-1 runtime-1" in log.read_text() or process.poll() is not None, 90)
         yield log
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 def test_https(certificate: Path, tmp_path: Path) -> None:
@@ -52,15 +52,15 @@ def test_https(certificate: Path, tmp_path: Path) -> None:
         context = ssl.create_default_context(cafile=str(certificate / "cert.pem"))
         context.set_alpn_protocols(["h2", "http/1.1"])
         with (
-            socket.create_connection(("127.0.0.1", port), 10) as plain,
+            socket.create_connection(("127.0.0.1", port), PATIENCE) as plain,
             context.wrap_socket(plain, server_hostname="localhost") as secured,
         ):
             assert secured.selected_alpn_protocol() == "http/1.1", "no HTTP/2, whose idle connections stay for ever"
-        connection = http.client.HTTPSConnection("localhost", port, context=context, timeout=10)
+        connection = http.client.HTTPSConnection("localhost", port, context=context, timeout=PATIENCE)
         connection.request("GET", "/v1/pixel/track?wk=dk_test_1&e=Secret")
         assert is_gif(connection.getresponse().read())
         connection.close()
-        scraped = http.client.HTTPConnection("127.0.0.1", metrics, timeout=10)
+        scraped = http.client.HTTPConnection("127.0.0.1", metrics, timeout=PATIENCE)
         scraped.request("GET", "/metrics")
         assert 'pixelcore_requests_total{outcome="accepted",type="track"} 1.0' in scraped.getresponse().read().decode()
         scraped.close()

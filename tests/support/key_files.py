@@ -17,10 +17,10 @@ def pipeline(key: str, **more: object) -> str:
     return "\n".join(["[[pipeline]]", f'id = "pip_{key[8:]}"', f'key = "{key}"', *lines, ""])
 
 
-def put(file: Path, text: str) -> None:
+def put(file: Path, content: str | bytes) -> None:
     """Replace the file atomically, because it may be read meanwhile."""
     new = file.with_suffix(".new")
-    new.write_text(text)
+    new.write_bytes(content if isinstance(content, bytes) else content.encode())
     new.replace(file)
 
 
@@ -42,7 +42,7 @@ def judged(server: Server) -> dict[str, Judged]:
     found: dict[str, Judged] = {}
     for kind in ("events", "rejections"):
         for segment in server.data_dir.glob(f"{kind}/*/*.ndjson"):
-            for line in segment.read_bytes().splitlines():
+            for line in segment.read_bytes().split(b"\n")[:-1]:  # the last one may be half written
                 record = json.loads(line)
                 mid = record.get("messageId") or record["query"].partition("mid=")[2].partition("&")[0]
                 at = datetime.fromisoformat(record["receivedAt"].replace("Z", "+00:00")).timestamp()
