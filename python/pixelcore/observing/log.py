@@ -27,10 +27,10 @@ KINDS = 1000
 class Once(logging.Filter):
     """Allows the same warning or error once a minute, with the number of suppressed repetitions.
 
-    Messages are the same if they differ only in numeric arguments, or in times and counts in librdkafka's texts.
+    Messages are the same if they differ only in numeric arguments, or in times, counts and numbers of clients in librdkafka's texts.
     """
 
-    _VARYING = re.compile(r"\d+(?=ms\b| identical)")
+    _VARYING = re.compile(r"\d+(?=ms\b| identical)|(?<=#producer-|#consumer-)\d+")
 
     def __init__(self) -> None:
         super().__init__()
