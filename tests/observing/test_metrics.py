@@ -23,6 +23,9 @@ from tests.support.servers import Serve, Server, clean_environment, kafka_settin
 from tests.support.waiting import wait_for
 from tests.support.wire import ask, assert_pixel
 
+EVENT_BYTES = 1000
+"""More than an event of the tests has."""
+
 REQUESTS: list[tuple[str, str, str, str]] = [
     # path, type, outcome, reason
     ("track?wk=dk_1&e=E", "track", "accepted", ""),
@@ -56,19 +59,23 @@ def kill_the_older(server: Server) -> None:
     """``kill -9`` of one of two workers, and its respawn; Granian gives up on one that is killed again within 5.5 s."""
     before = server.workers()
     os.kill(min(before, key=lambda pid: psutil.Process(pid).create_time()), signal.SIGKILL)
-    wait_for(lambda: len(server.workers()) == 2 and server.workers() != before, 30)
+    wait_for(lambda: len(server.workers()) == 2 and server.workers() != before, 60)
 
 
-def assert_sums(found: Scrape, server: Server) -> None:
-    """The sums are those of the lines on the disk."""
+def assert_sums(found: Scrape, server: Server, killed: int = 0) -> None:
+    """The sums are those of the lines on the disk.
+
+    Of each worker that was killed while it answered, the last event may be whole or in part on the disk, and not counted.
+    """
     rejections = server.rejections()
-    assert found.sum("requests_total", "accepted") == len(server.events())
+    assert 0 <= len(server.events()) - found.sum("requests_total", "accepted") <= killed
     assert found.sum("requests_total", "rejected") == found.sum("rejections_total") == len(rejections)
     for reason, count in Counter(rejection["reason"] for rejection in rejections).items():
         assert found.of("rejections_total", reason) == count
     for journal in ("events", "rejections"):
         size = sum(path.stat().st_size for path in server.data_dir.glob(f"{journal}/*/*.ndjson"))
-        assert found.of("appended_bytes_total", journal) == found.of("journal_bytes", journal) == size
+        assert found.of("journal_bytes", journal) == size
+        assert 0 <= size - found.of("appended_bytes_total", journal) <= killed * EVENT_BYTES
     assert found.of("lost_total") == 0
 
 
@@ -97,8 +104,9 @@ def test_sums_are_exact_where_workers_are_killed_under_load(serve: Serve) -> Non
     port, environment = with_metrics()
     server = serve(environment, workers=2)
     seen = 0.0
+    kills = 2
     with Load(server.port, rate=800, connections=16) as load:
-        for _ in range(2):
+        for _ in range(kills):
             load.wait(400)
             kill_the_older(server)
             now = Scrape(port).sum("requests_total")
@@ -108,8 +116,8 @@ def test_sums_are_exact_where_workers_are_killed_under_load(serve: Serve) -> Non
     found = Scrape(port)
     # A request that was under way at the kill may or may not have been journaled; each that was answered is counted.
     assert len(load.answered) <= found.of("requests_total", "track", "accepted") <= len(load.sent)
-    assert len(load.sent) - len(load.answered) <= 16 * 2
-    assert_sums(found, server)
+    assert len(load.sent) - len(load.answered) <= 16 * kills
+    assert_sums(found, server, kills)
 
 
 def test_losses_and_readiness(serve: Serve) -> None:
@@ -157,6 +165,7 @@ def test_lag_and_deliveries(serve: Serve, broker: Broker | External, topic: str)
     assert found.sum("batches_total") == found.of("transaction_seconds_count") == 0
 
     # The journals of the past are shipped, too, and so is what comes.
+    began = time.monotonic()
     server.restart(**kafka_settings(broker.bootstrap, topic))
     with Load(server.port, rate=500) as load:
         load.wait(300)
@@ -167,7 +176,8 @@ def test_lag_and_deliveries(serve: Serve, broker: Broker | External, topic: str)
     found = Scrape(port)
     assert found.sum("lag_bytes") == found.sum("lag_seconds") == 0
     assert 0 < found.sum("batches_total") == found.of("transaction_seconds_count") <= total
-    assert 0 < found.of("transaction_seconds_sum") < 60
+    # Two workers, and in each: own and orphaned journals of two kinds, and folded ones of two.
+    assert 0 < found.of("transaction_seconds_sum") < 2 * 6 * (time.monotonic() - began)
     assert found.of("transaction_seconds_bucket", "+Inf") == found.of("transaction_seconds_count")
     wait_for(lambda: Scrape(port).of("fsync_seconds_count") > 0)  # each second, and all was shipped in less
 
@@ -184,7 +194,8 @@ def test_delivery_errors(serve: Serve, broker: Broker | External, topic: str) ->
     wait_for(lambda: Scrape(port).of("lag_bytes", "events") == 0, 60)
     found = Scrape(port)
     assert found.of("undeliverable_total") == found.of("shipped_events_total", "events") == 1
-    assert found.of("delivery_errors_total", "MSG_SIZE_TOO_LARGE") == found.sum("delivery_errors_total") >= 1
+    assert found.of("delivery_errors_total", "MSG_SIZE_TOO_LARGE") >= 1
+    assert found.of("delivery_errors_total", "other") == 0
 
 
 def test_the_off_switch(serve: Serve) -> None:
@@ -234,7 +245,7 @@ def test_metrics_end_with_the_server_however_it_ends(serve: Serve) -> None:
         os.kill(worker, signal.SIGSTOP)
     assert server.process is not None
     server.process.kill()
-    exporter.wait(10)
+    exporter.wait(60)
     server.kill()
     server.start()
     wait_for(lambda: Scrape(port).of("workers") == 2)
