@@ -24,7 +24,7 @@ from typing_extensions import Self
 
 from tests.kafka.broker import free_port
 from tests.support.live_page import page_url, with_page
-from tests.support.servers import Server, clean_environment
+from tests.support.servers import PATIENCE, Server, clean_environment
 from tests.support.waiting import wait_for
 from tests.support.wire import ask, assert_pixel
 
@@ -70,9 +70,11 @@ def request(
     port: int, method: str, path: str, body: bytes | None = None, **headers: str
 ) -> tuple[int, dict[str, str], bytes]:
     """One request, whose headers are named with ``_`` for ``-``."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     with contextlib.closing(connection):
-        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        # A body that is refused may be cut off by the answer.
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
         answer = connection.getresponse()
         return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
 
@@ -82,7 +84,7 @@ class Stream:
 
     def __init__(self, port: int, token: str, past: bool = True) -> None:
         self.port, self.token = port, token
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
         self._connection.request("GET", f"/feed?token={token}" + ("" if past else "&past=no"))
         self._answer = self._connection.getresponse()
         assert self._answer.status == 200
@@ -363,14 +365,14 @@ def test_it_ends_with_the_server_however_that_ends(start_page: StartPage) -> Non
             os.kill(worker, signal.SIGSTOP)
         assert server.process is not None
         server.process.kill()
-        process.wait(10)
+        process.wait(60)
     server.kill()
     server.start()
     (process,) = processes(server)
     with Stream(port, token_of(server)) as stream:
         stream.until(0)
         assert server.terminate() == 0
-    process.wait(10)
+    process.wait(60)
 
 
 def test_requests_go_on_without_it(start_page: StartPage) -> None:

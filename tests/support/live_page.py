@@ -69,11 +69,14 @@ def open_page(browser: Browser) -> Iterator[Open]:
         context.on("console", lambda message: complaints.append(message.text))
         context.on("dialog", lambda dialog: complaints.append(dialog.message))
         page = context.new_page()
-        page.goto(url or page_url(server))
-        if live:
-            # The events of earlier tests arrive with the greeting, before the first counts.
-            expect(page.locator("#accepted")).to_have_text("0")
-            page.click("#clear")
+        if not live:
+            page.goto(url or page_url(server))
+            return page
+        with narrowed(page):
+            page.goto(url or page_url(server))
+        # The events of earlier tests arrive with the greeting, before the first counts.
+        expect(page.locator("#accepted")).to_have_text("0")
+        page.click("#clear")
         return page
 
     expect.set_options(timeout=PATIENCE)
@@ -102,6 +105,25 @@ def narrowed(page: Page, *contains: str) -> contextlib.AbstractContextManager[ob
             answer.url.endswith("/want") and (answer.request.post_data_json or {})["contains"] == list(contains)
         )
     )
+
+
+# An element may say something for a moment only.
+_HEARD = """([selector, pattern, patience]) => {
+  const element = document.querySelector(selector);
+  window.heard = new Promise((resolve, reject) => {
+    const listen = () => new RegExp(pattern).test(element.textContent) && resolve();
+    new MutationObserver(listen).observe(element, { childList: true, characterData: true, subtree: true });
+    setTimeout(() => reject(new Error(`${selector} did not say ${pattern}`)), patience);
+  });
+}"""
+
+
+@contextlib.contextmanager
+def hears(page: Page, selector: str, pattern: str) -> Iterator[None]:
+    """Wait until an element has said what matches a pattern of JavaScript, be it for a moment only."""
+    page.evaluate(_HEARD, [selector, pattern, PATIENCE])
+    yield
+    page.evaluate("window.heard")
 
 
 def titles(page: Page) -> list[str]:
