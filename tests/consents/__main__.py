@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pixelcore
+from pixelcore.journals import EVENTS
+from pixelcore.observing.backlog import BacklogScanner
 
 from tests.consents import fleet
 from tests.kafka.broker import Broker, kafka_jars
-from tests.kafka.topics import Reader, sizes
+from tests.kafka.topics import read_committed, sizes
 from tests.support.consents import KEYS, gateway
 from tests.support.servers import Server, clean_environment, kafka_settings
 from tests.support.waiting import wait_for
@@ -109,11 +111,10 @@ class Story:
 
     def _step(self, done: str) -> Step:
         found, count = [], 0
-        wait_for(lambda: not self._server.events() or not self._server.data_dir.exists() or self._is_idle(), 30)
+        wait_for(lambda: BacklogScanner(self._server.data_dir / EVENTS).scan().lag_bytes == 0, 90)
         for topic in sorted(name for name in sizes(self._bootstrap) if name.startswith(self._topic)):
-            with Reader(self._bootstrap, topic) as reader:
-                reader.poll(2)
-                named = [each for each in reader.messages if PERSON.encode() in (each.key or b"") + each.value]
+            messages = read_committed(self._bootstrap, topic)
+            named = [each for each in messages if PERSON.encode() in (each.key or b"") + each.value]
             if topic == self._topic:
                 count = len(named)
             if named:
@@ -128,11 +129,6 @@ class Story:
         kinds = sorted({name.split("/")[0] for name in files})
         now = datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
         return Step(now, done, count, ", ".join(kinds) or "none", ", ".join(found) or "none")
-
-    def _is_idle(self) -> bool:
-        before = len(self._server.events())
-        time.sleep(0.5)
-        return len(self._server.events()) == before
 
 
 def page(url: str, steps: list[Step], outcome: fleet.Outcome) -> str:

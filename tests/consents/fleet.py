@@ -72,6 +72,15 @@ class Opens(Load):
         self.answered_at[mid] = now_ms()
 
 
+class Withdrawal(NamedTuple):
+    """When a person withdrew, in Unix milliseconds."""
+
+    at: int
+    """The time in the record, before which all events are shipped."""
+    written: int
+    """When the topic had the record, from which the two seconds count."""
+
+
 @dataclass
 class Outcome:
     """The outcome of a run."""
@@ -146,12 +155,13 @@ class Fleet:
         self.broker.kill()
         self._proxies.close()
 
-    def withdraw(self, person: str) -> int:
-        """Write a withdrawal to the topic as a sender's own system does. Returns its time, in Unix milliseconds."""
-        key, value, at = record(person, "none", now_ms())
-        self._producer.produce(f"{self.topic}-consents", value, key, timestamp=at or 0)
-        assert self._producer.flush(30) == 0
-        return at or 0
+    def withdraw(self, person: str) -> Withdrawal:
+        """Write a withdrawal to the topic as a sender's own system does."""
+        at = now_ms()
+        key, value, _ = record(person, "none", at)
+        self._producer.produce(f"{self.topic}-consents", value, key, timestamp=at)
+        assert self._producer.flush(60) == 0
+        return Withdrawal(at, now_ms())
 
 
 def run(directory: Path, size: Size, topic: str) -> Outcome:
@@ -162,7 +172,7 @@ def run(directory: Path, size: Size, topic: str) -> Outcome:
         at = now_ms()
         send(fleet.broker.bootstrap, f"{topic}-consents", [(key, value_of("individual", at), at) for key in keys])
         for server in fleet.gateways:
-            wait_for(lambda: _has_consented(server, persons[-1]), 60, "all gateways know of the consents")  # noqa: B023
+            wait_for(lambda: _has_consented(server, persons[-1]), 120, "all gateways know of the consents")  # noqa: B023
         time.sleep(BOUND_MS / 1000)  # and all their workers
         loads = [
             Opens(f"gateway-{number}", server.port, size.persons, size.rate / 2)
@@ -192,14 +202,14 @@ def _has_consented(server: Server, person: str) -> bool:
     return any(event["messageId"] == "probe" for event in server.events())
 
 
-def _withdraw_half(fleet: Fleet, size: Size, persons: list[str]) -> dict[str, int]:
+def _withdraw_half(fleet: Fleet, size: Size, persons: list[str]) -> dict[str, Withdrawal]:
     """When each withdrew. Meanwhile one gateway is killed and started again, and the other is cut off from Kafka."""
     leaving = persons[: size.persons // 2]
     begun = time.monotonic()
     kill_at, back_at = 0.15 * size.seconds, 0.3 * size.seconds
     cut_at = 0.4 * size.seconds
-    withdrawn: dict[str, int] = {}
-    killed = False
+    withdrawn: dict[str, Withdrawal] = {}
+    killed, cut_off = False, 0.0
     first = fleet.gateways[0]
     # Beside, since a start takes as long as it takes.
     back = threading.Thread(target=first.start, name="a gateway that comes back")
@@ -210,7 +220,9 @@ def _withdraw_half(fleet: Fleet, size: Size, persons: list[str]) -> dict[str, in
             killed = True
         elif back.ident is None and now > back_at:
             back.start()
-        fleet.network.cut = cut_at < now < cut_at + size.cut_seconds
+        if not cut_off and now > cut_at:
+            cut_off = now
+        fleet.network.cut = bool(cut_off) and now < cut_off + size.cut_seconds
         if len(withdrawn) < len(leaving) * now / size.seconds:
             person = leaving[len(withdrawn)]
             withdrawn[person] = fleet.withdraw(person)
@@ -221,14 +233,15 @@ def _withdraw_half(fleet: Fleet, size: Size, persons: list[str]) -> dict[str, in
     return withdrawn
 
 
-def _shipped(fleet: Fleet, loads: list[Opens], withdrawn: dict[str, int]) -> list[Message]:
+def _shipped(fleet: Fleet, loads: list[Opens], withdrawn: dict[str, Withdrawal]) -> list[Message]:
     """The topic's events after all journals are shipped."""
 
     def is_shipped() -> bool:
         return all(BacklogScanner(server.data_dir / EVENTS).scan().lag_bytes == 0 for server in fleet.gateways)
 
+    never = Withdrawal(1 << 62, 1 << 62)
     wanted = {
-        mid for load in loads for mid, at in load.answered_at.items() if at < withdrawn.get(load.persons[mid], 1 << 62)
+        mid for load in loads for mid, at in load.answered_at.items() if at < withdrawn.get(load.persons[mid], never).at
     }
     with Reader(fleet.broker.bootstrap, fleet.topic) as reader:
         seen: set[str] = set()
@@ -248,7 +261,7 @@ def _shipped(fleet: Fleet, loads: list[Opens], withdrawn: dict[str, int]) -> lis
         return reader.messages
 
 
-def _account(outcome: Outcome, loads: list[Opens], withdrawn: dict[str, int], messages: list[Message]) -> None:
+def _account(outcome: Outcome, loads: list[Opens], withdrawn: dict[str, Withdrawal], messages: list[Message]) -> None:
     counts: Counter[str] = Counter()
     for message in messages:
         event = message.event
@@ -258,9 +271,9 @@ def _account(outcome: Outcome, loads: list[Opens], withdrawn: dict[str, int], me
         counts[mid] += 1
         outcome.on_topic += 1
         received = _millis(event["receivedAt"])
-        if (at := withdrawn.get(event["userId"])) is not None and received > at:
-            outcome.latest_ms = max(outcome.latest_ms, received - at)
-            if received > at + BOUND_MS:
+        if (withdrawal := withdrawn.get(event["userId"])) is not None:
+            outcome.latest_ms = max(outcome.latest_ms, received - withdrawal.written)
+            if received > withdrawal.written + BOUND_MS:
                 outcome.after_bound.append(mid)
     sent = {mid for load in loads for mid in load.sent}
     outcome.strangers = sorted(counts.keys() - sent)
@@ -268,7 +281,7 @@ def _account(outcome: Outcome, loads: list[Opens], withdrawn: dict[str, int], me
     for load in loads:
         for mid, at in load.answered_at.items():
             until = withdrawn.get(load.persons[mid])
-            if until is None or at < until:
+            if until is None or at < until.at:
                 if mid not in counts:
                     outcome.missing.append(mid)
             elif mid not in counts:

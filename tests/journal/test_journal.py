@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from pixelcore import Journal, JournalError, JournalFull, JournalReader
 
 from tests.support.journals import MANY, dead, event, numbers, read_all, segments, start_of
+from tests.support.waiting import wait_for
 
 
 def test_append_and_read_back(tmp_path: Path) -> None:
@@ -99,7 +100,7 @@ def test_reading_while_writing(tmp_path: Path) -> None:
         thread.start()
         for number in range(1, 5000):
             journal.append(event(number, number % 90))
-    thread.join(60)
+    thread.join()
     assert found == list(range(5000))
     assert (reader.torn, reader.corrupt, reader.missing) == (0, 0, 0)
 
@@ -160,9 +161,7 @@ def test_kill_loses_nothing_that_was_acknowledged(tmp_path: Path, seed: int) -> 
     enough = random.Random(seed).randrange(1, 20_000)
     with acknowledged.open("wb") as output:
         process = subprocess.Popen([sys.executable, "-c", WRITER, str(root)], stdout=output)
-    deadline = time.monotonic() + 60
-    while acknowledged.stat().st_size < enough and time.monotonic() < deadline:
-        time.sleep(0.001)
+    wait_for(lambda: acknowledged.stat().st_size >= enough, 120)
     (path,) = root.iterdir()
     assert not JournalReader(path).finished()
     process.send_signal(signal.SIGKILL)

@@ -131,5 +131,5 @@ def limited(root: Path) -> None:
     """`exhaust` in a process of its own, for the limit is the whole process's."""
     process = multiprocessing.get_context("spawn").Process(target=exhaust, args=(root, 2**20, "rlimit"))
     process.start()
-    process.join(60)
+    process.join()
     assert process.exitcode == 0

@@ -19,6 +19,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 from typing_extensions import Self
 
+from tests.support.waiting import wait_for
+
 
 @dataclass(frozen=True)
 class Message:
@@ -75,7 +77,18 @@ def create(
 
 
 def alter(bootstrap: str, topic: str, name: str, value: str) -> None:
-    """Change one property of a topic."""
+    """Change one property of a topic, and wait until the broker has followed its controller."""
+    _ask_to_alter(bootstrap, topic, name, value)
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+    admin = AdminClient(_client(bootstrap))
+
+    def is_altered() -> bool:
+        return bool(admin.describe_configs([resource])[resource].result(60)[name].value == value)
+
+    wait_for(is_altered, 60, f"{name}={value} of {topic}")
+
+
+def _ask_to_alter(bootstrap: str, topic: str, name: str, value: str) -> None:
     entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
     admin = AdminClient(_client(bootstrap))

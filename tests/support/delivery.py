@@ -12,10 +12,9 @@ import pytest
 from tests.kafka.topics import Message, Reader
 from tests.support.load import Load
 from tests.support.servers import forward
-from tests.support.waiting import wait_for
 
 
-def arrived(bootstrap: str, topic: str, expected: Iterable[str], timeout: float = 60) -> list[Message]:
+def arrived(bootstrap: str, topic: str, expected: Iterable[str], timeout: float = 120) -> list[Message]:
     """The topic's messages, a second after all expected messageIds are there, so that repeats would also be there."""
     wanted = set(expected)
     seen: set[str] = set()
@@ -27,7 +26,7 @@ def arrived(bootstrap: str, topic: str, expected: Iterable[str], timeout: float 
         read = len(messages)
         return wanted <= seen
 
-    with Reader(bootstrap, topic) as reader:
+    with Reader(bootstrap, topic, timeout) as reader:
         reader.until(complete, timeout)
         reader.poll(1)
         return reader.messages
@@ -50,7 +49,7 @@ def check_load(bootstrap: str, topic: str, load: Load, *, repeats: bool = False)
     check(arrived(bootstrap, topic, load.answered), load.answered, load.sent, repeats=repeats)
 
 
-def finish(process: subprocess.Popen[str], timeout: float = 60) -> tuple[int, str]:
+def finish(process: subprocess.Popen[str], timeout: float = 150) -> tuple[int, str]:
     """A forwarder's exit code and output."""
     try:
         output, _ = process.communicate(timeout=timeout)
@@ -69,19 +68,7 @@ def ship(data_dir: Path, settings: dict[str, str]) -> str:
     return output
 
 
-def killed_at(reader: Reader, shipped: int, forwarder: subprocess.Popen[str]) -> None:
-    """Kill a forwarder when its topic has so many messages; with 0, as soon as it has opened its journals."""
-    opened = Path(f"/proc/{forwarder.pid}/task")
-
-    def is_there() -> bool:
-        reader.poll(0.02)
-        if not shipped:
-            return any("rdk:main" in name.read_text() for name in opened.glob("*/comm"))
-        return len(reader.messages) >= shipped
-
-    try:
-        wait_for(lambda: forwarder.poll() is not None or is_there(), 60, f"{shipped} messages")
-        assert forwarder.poll() is None, "it is killed before its end"
-    finally:
-        forwarder.kill()
-        forwarder.communicate()
+def says(process: subprocess.Popen[str], words: str) -> None:
+    """Wait until a forwarder prints these words. What it printed until then is not in its later output."""
+    assert process.stdout is not None
+    assert any(words in line for line in process.stdout), f"it has ended, and did not say {words!r}"
