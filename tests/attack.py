@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -79,8 +80,9 @@ def _(directory: Path) -> str:
     with subprocess.Popen(program, cwd=directory, env=environment, stderr=subprocess.DEVNULL, **OWN_GROUP) as process:
         host, port = address.split(":")
         while process.poll() is None:
-            with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=10):
+            with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=60):
                 break
+            time.sleep(0.05)
         process.terminate()
     return (directory / "RAN").read_text() + " ran" if (directory / "RAN").exists() else "none of them runs"
 

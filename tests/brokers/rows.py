@@ -257,7 +257,7 @@ def partitions_added(run: Run) -> None:
     wanted = [NewPartitions(TOPIC, 12), NewPartitions(CHECKPOINTS, 40)]
     client = admin(run)
     for future in client.create_partitions(wanted).values():
-        future.result(30)
+        future.result(60)
     run.answers(5)
     run.kill()
     run.answers(5)
@@ -270,7 +270,7 @@ def checkpoints_deleted(run: Run) -> None:
     for kill in (False, True):
         run.answers(4)
         client = admin(run)
-        client.delete_topics([CHECKPOINTS])[CHECKPOINTS].result(30)
+        client.delete_topics([CHECKPOINTS])[CHECKPOINTS].result(60)
         if kill:
             run.kill()
         run.arrives()
@@ -344,7 +344,7 @@ def _set_password(run: Run, password: str) -> None:
     info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
     wanted = UserScramCredentialUpsertion(USER, info, password.encode())
     client = admin(run)
-    client.alter_user_scram_credentials([wanted])[USER].result(30)
+    client.alter_user_scram_credentials([wanted])[USER].result(60)
 
 
 def _alter_broker(run: Run, name: str, value: str | None) -> None:
@@ -353,7 +353,7 @@ def _alter_broker(run: Run, name: str, value: str | None) -> None:
     entry = ConfigEntry(name, value, incremental_operation=operation)
     resource = ConfigResource(ConfigResource.Type.BROKER, "1", incremental_configs=[entry])
     client = admin(run)
-    client.incremental_alter_configs([resource])[resource].result(30)
+    client.incremental_alter_configs([resource])[resource].result(60)
 
 
 def _revoked(run: Run, right: str, words: str, check: str) -> None:
@@ -372,7 +372,7 @@ def _revoked(run: Run, right: str, words: str, check: str) -> None:
     rights = {name: AclBinding(*each[:3], f"User:{USER}", "*", each[3], ALLOW) for name, each in RIGHTS.items()}
     client = admin(run)
     for future in client.create_acls(list(rights.values())).values():
-        future.result(30)
+        future.result(60)
     run.begin(
         kafka(
             bootstrap_servers=address,
@@ -386,9 +386,9 @@ def _revoked(run: Run, right: str, words: str, check: str) -> None:
     run.answers(3)
     kind, name, pattern, operation = RIGHTS[right]
     gone = AclBindingFilter(kind, name, pattern, f"User:{USER}", "*", operation, ALLOW)
-    client.delete_acls([gone])[gone].result(30)
+    client.delete_acls([gone])[gone].result(60)
     run.is_told(words, check)
-    client.create_acls([rights[right]])[rights[right]].result(30)
+    client.create_acls([rights[right]])[rights[right]].result(60)
     run.arrives()
 
 

@@ -19,9 +19,9 @@ from tests.support.servers import Server, clean_environment
 
 TOPIC, CHECKPOINTS = "raw-events", "pixelcore-checkpoints"
 RATE = 100.0
-TOLD_SECONDS = 100.0
+TOLD_SECONDS = 180.0
 """A stall is told after a minute; the rest is for the way there."""
-CAUGHT_UP_SECONDS = 90.0
+CAUGHT_UP_SECONDS = 150.0
 
 OLDEST = "2.8.2"
 """The oldest broker that is tried, with ZooKeeper."""
@@ -90,7 +90,7 @@ class Run:
 
     def answers(self, seconds: float) -> None:
         """Let the load go on for so long."""
-        self.load.wait(int(RATE * seconds * 0.8), timeout=seconds + 30)
+        self.load.wait(int(RATE * seconds * 0.8), timeout=seconds + 90)
 
     def arrives(self) -> None:
         """Wait until all that was answered until now is in the topic."""
@@ -114,8 +114,11 @@ class Run:
             if time.monotonic() > deadline:
                 raise BrokenError(f"the log does not say {words!r} of a stall, but {line!r}")
             time.sleep(0.5)
-        if (seconds := Scrape(self._metrics).of("stalled_seconds", "events")) < 60:
-            raise BrokenError(f"pixelcore_stalled_seconds is {seconds}")
+        # It is counted a moment after it is logged.
+        while (seconds := Scrape(self._metrics).of("stalled_seconds", "events")) < 60:
+            if time.monotonic() > deadline:
+                raise BrokenError(f"pixelcore_stalled_seconds is {seconds}")
+            time.sleep(0.5)
         rows = self._check()
         for name in {"shipping", row}:
             if not any(found.startswith(f"FAIL {name} ") for found in rows):
@@ -162,5 +165,5 @@ class Run:
             {**self.server.settings, "PIXELCORE_METRICS_ADDRESS": "", "PIXELCORE_DATA_DIR": str(self.server.data_dir)}
         )
         command = [sys.executable, "-m", "pixelcore", "check", "--timeout", "5"]
-        found = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+        found = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
         return found.stdout.splitlines()

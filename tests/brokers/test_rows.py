@@ -14,7 +14,6 @@ from tests.support.paths import ROOT
 pytestmark = pytest.mark.kafka
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("name", "version"), [("plain", OLDEST), ("oauth", VERSIONS[0])])
 def test_a_row(tmp_path: Path, name: str, version: str) -> None:
     kafka_jars(None if version == VERSIONS[0] else version)

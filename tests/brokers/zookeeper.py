@@ -13,7 +13,7 @@ class ZooKeeperBroker(Broker):
 
     _zookeeper: subprocess.Popen[bytes] | None = None
 
-    def start(self, timeout: float = 60) -> None:
+    def start(self, timeout: float = 120) -> None:
         if self._zookeeper is None:
             self._zookeeper_port = free_port()
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ class ZooKeeperBroker(Broker):
         super().close()
         if self._zookeeper is not None:
             self._zookeeper.kill()
-            self._zookeeper.wait(10)
+            self._zookeeper.wait()
 
     def _all_properties(self) -> dict[str, str]:
         of_kraft = ("process.roles", "node.id", "controller.quorum.voters", "controller.listener.names")

@@ -12,7 +12,7 @@ from pixelcore.timeouts import CallTimeoutError, call_with_timeout
 
 from tests.chaos.accounting import Traffic
 from tests.chaos.cluster import Cluster
-from tests.chaos.gateways import Gateway
+from tests.chaos.gateways import RECOVERY_SECONDS, Gateway
 from tests.kafka.topics import Message, Reader
 
 TOPIC = "raw-events"
@@ -79,7 +79,7 @@ class Arena:
     def watch(self, seconds: float = 0.2) -> list[Message]:
         """The events that a read_committed consumer has seen so far."""
         if self._watcher is None:
-            self._watcher = Reader(self.cluster.bootstrap, TOPIC, 60)
+            self._watcher = Reader(self.cluster.bootstrap, TOPIC, RECOVERY_SECONDS)
         watcher = self._watcher
         try:
             call_with_timeout(LOCKED_SECONDS, lambda: watcher.poll(seconds))

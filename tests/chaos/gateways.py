@@ -118,7 +118,7 @@ class Gateway:
 
     def lost(self) -> int:
         """The gateway's count of requests that were answered but not journaled."""
-        with urllib.request.urlopen(f"http://{self._metrics}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{self._metrics}/metrics", timeout=60) as answer:
             families = text_string_to_metric_families(answer.read().decode())
         return int(sum(sample.value for family in families for sample in family.samples if sample.name == LOST))
 

@@ -30,7 +30,7 @@ def _fill(arena: Arena, fill: Callable[[Gateway], int]) -> Iterator[None]:
     gateway.wait_ready()
     wait_until(
         lambda: gateway.lost() - lost == len(gateway.load.refused) - refused,
-        10,
+        RECOVERY_SECONDS,
         "as many requests counted as lost as were refused",
     )
 

@@ -48,7 +48,7 @@ def zombie(arena: Arena, phase: int) -> Iterator[None]:
     # A stopped process holds its locks, so the twin uses a copy of its journal, like a cloned machine.
     gateway = arena.pick()
     worker = arena.rng.choice(gateway.server.workers())
-    wait_until(lambda: _journal_of(worker) is not None, 30, "a journal of the worker")
+    wait_until(lambda: _journal_of(worker) is not None, RECOVERY_SECONDS, "a journal of the worker")
     os.kill(worker, signal.SIGSTOP)
     yield
     journal = _journal_of(worker)

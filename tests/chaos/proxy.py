@@ -49,14 +49,14 @@ class Proxies:
     def add(self, upstream: int) -> int:
         """Begin to listen for ``upstream``, a port of this machine; returns the proxy's port."""
         port = free_port()
-        asyncio.run_coroutine_threadsafe(self._listen(port, upstream), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._listen(port, upstream), self._loop).result(60)
         return port
 
     def close(self) -> None:
         """Stop at once."""
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(60)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join()
         self._loop.close()
 
     async def _end(self) -> None:

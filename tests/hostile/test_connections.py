@@ -30,7 +30,7 @@ def test_connections_leave_files_for_events(tmp_path: Path) -> None:
     try:
         with contextlib.ExitStack() as stack:
             taken = [
-                stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30))
+                stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=60))
                 for _ in range(FILES * 2)
             ]
             for connection in taken:

@@ -43,9 +43,9 @@ def plant(directory: Path) -> Path:
 
 
 def wait_until_healthy(process: subprocess.Popen[str], port: int) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         try:
             connection.request("GET", "/v1/pixel/track?wk=dk_test_x&e=Hello")
             if connection.getresponse().status == 200:
@@ -88,7 +88,7 @@ def run(command: str, tmp_path: Path, environment: dict[str, str]) -> str:
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(2)  # whatever it imports once it runs
         process.terminate()
-    output: str = process.communicate(timeout=60)[0]
+    output: str = process.communicate(timeout=150)[0]
     ran = directory / "RAN"
     assert not ran.exists(), f"code of the working directory ran: {ran.read_text()}"
     return output

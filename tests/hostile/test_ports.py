@@ -21,7 +21,7 @@ from tests.support.servers import Serve
 
 
 def ask(port: int, host: str | None) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.putrequest("GET", "/metrics", skip_host=True)
         if host is not None:

@@ -98,7 +98,7 @@ def test_tail_on_a_terminal(tmp_path: Path) -> None:
         pass
     finally:
         os.close(ours)
-    assert process.wait(60) == 0
+    assert process.wait(150) == 0
     text = shown.decode().replace("\r\n", "\n")
     assert [char for char in text if not is_plain(char)] == []
     decoder, found = json.JSONDecoder(), []
@@ -112,6 +112,6 @@ def test_tail_on_a_terminal(tmp_path: Path) -> None:
 def test_tail_in_a_pipe(tmp_path: Path) -> None:
     events = hostile_journal(tmp_path)
     process = tail(tmp_path, subprocess.PIPE)
-    shown, _ = process.communicate(timeout=60)
+    shown, _ = process.communicate(timeout=150)
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", shown.decode())
     assert [json.loads(line) for line in shown.splitlines()] == [json.loads(event) for event in events]
