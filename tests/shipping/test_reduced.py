@@ -14,8 +14,8 @@ from pixelcore.journals import LOADS, OPENINGS
 from pixelcore.shipping import topics
 
 from tests.kafka.broker import Broker, External
-from tests.kafka.topics import alter, create, read_committed, sizes
-from tests.support.delivery import finish, ship
+from tests.kafka.topics import Message, alter, create, read_committed, sizes
+from tests.support.delivery import finish, says, ship
 from tests.support.key_files import pipeline
 from tests.support.servers import Serve, consent_settings, forward, kafka_settings
 from tests.support.waiting import wait_for
@@ -64,6 +64,18 @@ def found_in(directory: Path, texts: tuple[str, ...]) -> list[tuple[str, str]]:
     return [(name, text) for name, content in files for text in texts if text in name or text.encode() in content]
 
 
+def check_days(opens: list[Message], begun: datetime) -> None:
+    """Assert that days of openings have nothing but the person and the day, which is one of this test."""
+    days = {moment.date().isoformat() for moment in (begun, datetime.now(timezone.utc))}
+    for one in opens:
+        pipeline_id, kind, person = (one.key or b"").decode().split("/")
+        day = one.event["day"]
+        assert day in days
+        assert one.event == {"pipelineId": pipeline_id, "userId": person, "day": day}
+        midnight = int(datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp() * 1000)
+        assert (kind, one.timestamp, one.headers) == ("uid", midnight, ())
+
+
 def test_what_a_mode_leaves_out_is_nowhere(serve: Serve, broker: Broker | External, topic: str, tmp_path: Path) -> None:
     keys = tmp_path / "keys.toml"
     keys.write_text(KEYS)
@@ -76,7 +88,7 @@ def test_what_a_mode_leaves_out_is_nowhere(serve: Serve, broker: Broker | Extern
         },
         workers=2,
     )
-    today = datetime.now(timezone.utc).date().isoformat()
+    begun = datetime.now(timezone.utc)
     for number in range(40):
         asked = [
             f"track?wk=dk_live_day&e=Open&uid=person-{number % 4}&{MORE}",
@@ -100,32 +112,34 @@ def test_what_a_mode_leaves_out_is_nowhere(serve: Serve, broker: Broker | Extern
     assert [one.mid for one in read_committed(broker.bootstrap, topic, expect=1)] == ["whole"]
 
     counted: Counter[str] = Counter()
+    windows: set[str] = set()
 
     def all_counted() -> bool:
         counted.clear()
-        for one in read_committed(broker.bootstrap, f"{topic}-counts", expect=1):
+        for one in read_committed(broker.bootstrap, f"{topic}-counts"):
             counted["rest" if one.event.get("rest") else one.event["event"]] += one.event["count"]
+            windows.add(one.event["window"])
         return counted.total() == 80
 
-    wait_for(all_counted, 60, "all counts")
-    assert counted["Open"] == 40, "in windows of several counts at least"
-    opens = read_committed(broker.bootstrap, f"{topic}-opens", expect=6)
+    def opens() -> list[Message]:
+        return read_committed(broker.bootstrap, f"{topic}-opens")
+
+    persons = {
+        *(f"pip_day/uid/person-{number}".encode() for number in range(4)),
+        *(f"pip_asks/uid/person-{number}".encode() for number in range(2)),
+    }
+    wait_for(all_counted, 120, "all counts")
+    assert 40 - 2 * len(windows) <= counted["Open"] <= 40, "a window may have one or two, which are too few"
+    wait_for(lambda: {one.key for one in opens()} >= persons, 120, "all days")
     wait_for(
         lambda: not any(server.data_dir.glob("openings/*")) and not any(server.data_dir.glob("last-opens/*")),
-        60,
+        120,
         "erased",
     )
     server.terminate()
 
-    midnight = int(datetime.fromisoformat(f"{today}T00:00:00+00:00").timestamp() * 1000)
-    for one in opens:
-        pipeline_id, kind, person = (one.key or b"").decode().split("/")
-        assert one.event == {"pipelineId": pipeline_id, "userId": person, "day": today}
-        assert (kind, one.timestamp, one.headers) == ("uid", midnight, ())
-    assert {one.key for one in opens} == {
-        *(f"pip_day/uid/person-{number}".encode() for number in range(4)),
-        *(f"pip_asks/uid/person-{number}".encode() for number in range(2)),
-    }
+    assert {one.key for one in opens()} == persons
+    check_days(opens(), begun)
     for one in read_committed(broker.bootstrap, f"{topic}-counts"):
         window = datetime.fromisoformat(one.event["window"].replace("Z", "+00:00")).timestamp() * 1000
         assert (one.key, one.headers, one.timestamp) == (None, (), window)
@@ -156,13 +170,14 @@ def test_a_topic_that_would_keep_each_day_is_refused(broker: Broker | External, 
     create(broker.bootstrap, f"{topic}-opens")
     left_behind(tmp_path, OPENINGS, b'{"pipelineId":"pip_a","userId":"a","day":"2025-02-25"}')
     process = forward(tmp_path, settings_of(broker, topic), "--follow")
-    time.sleep(4)
-    assert read_committed(broker.bootstrap, f"{topic}-opens") == []
-    alter(broker.bootstrap, f"{topic}-opens", "cleanup.policy", "compact")
-    assert len(read_committed(broker.bootstrap, f"{topic}-opens", expect=1)) == 1
-    process.terminate()
-    _, log = finish(process)
-    assert "cleanup.policy is not compact: it would keep all days of a person" in log
+    try:
+        says(process, "cleanup.policy is not compact: it would keep all days of a person")
+        assert read_committed(broker.bootstrap, f"{topic}-opens") == []
+        alter(broker.bootstrap, f"{topic}-opens", "cleanup.policy", "compact")
+        assert len(read_committed(broker.bootstrap, f"{topic}-opens", expect=1)) == 1
+    finally:
+        process.terminate()
+        finish(process)
 
 
 def test_counts_are_shipped_once_whoever_is_killed(broker: Broker | External, topic: str, tmp_path: Path) -> None:

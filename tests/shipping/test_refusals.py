@@ -91,7 +91,7 @@ def test_a_budget_that_is_used_up_loses_nothing(broker: Broker | External, topic
     sent = dead_journal(tmp_path, "large", 100, size=2000)
     settings = kafka_settings(broker.bootstrap, topic)
     full = settings | {"PIXELCORE_UNDELIVERABLE_MAX_BYTES": "64KiB"}
-    code, output = finish(forward(tmp_path, full), timeout=120)
+    code, output = finish(forward(tmp_path, full))
     assert code == 1
     assert "undeliverable.ndjson has reached PIXELCORE_UNDELIVERABLE_MAX_BYTES" in output
     ship(tmp_path, settings | {"PIXELCORE_TOPIC": f"{topic}-2"})
@@ -145,11 +145,11 @@ def test_a_topic_that_is_repaired_meanwhile_takes_what_it_refused_before(
         try:
             journal.append(large[0])
             assert shipper.claim()
-            wait_for(lambda: shipper.step() and _aside(tmp_path) == ["large-0"], 30, "it is refused")
+            wait_for(lambda: shipper.step() and _aside(tmp_path) == ["large-0"], 60, "it is refused")
             alter(broker.bootstrap, topic, "max.message.bytes", "1000000")
             shipper._limits_since -= journal_shipper.LIMITS_SECONDS
             journal.append(large[1])
-            wait_for(lambda: shipper.step() and journal_committed(shipper) == journal.end, 30, "it is shipped")
+            wait_for(lambda: shipper.step() and journal_committed(shipper) == journal.end, 60, "it is shipped")
         finally:
             shipper.close()
     assert _aside(tmp_path) == ["large-0"]
