@@ -164,8 +164,8 @@ other within {size.seconds:g} s, one gateway is killed and started again, and th
 |---|---|
 | opens that were sent | {outcome.opens:,} |
 | events on the topic | {outcome.on_topic:,} |
-| of them, events that came more than 2 s after their person's withdrawal | {len(outcome.after_bound):,} |
-| the latest after its person's withdrawal | {outcome.latest_ms:,} ms |
+| of them, events that came more than 2 s after their person's withdrawal was written | {len(outcome.after_bound):,} |
+| the latest after its person's withdrawal was written | {outcome.latest_ms:,} ms |
 | opens after a withdrawal, of which nothing is on the topic | {outcome.kept_back:,} |
 | of them, journaled by a gateway that could not know, and withheld when it could | {outcome.withheld:,} |
 | opens of people who had not withdrawn that are missing | {len(outcome.missing):,} |

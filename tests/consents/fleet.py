@@ -90,13 +90,13 @@ class Outcome:
     withdrawn: int = 0
     on_topic: int = 0
     after_bound: list[str] = field(default_factory=list)
-    """Events on the topic that came more than two seconds after their person's withdrawal."""
+    """Events on the topic that came more than two seconds after their person's withdrawal was written."""
     missing: list[str] = field(default_factory=list)
     """Opens that were answered, of persons who had not withdrawn, and are not on the topic."""
     repeated: list[str] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
     latest_ms: int = 0
-    """How long after its person's withdrawal the latest event on the topic came."""
+    """How long after its person's withdrawal was written the latest event on the topic came."""
     withheld: int = 0
     """Events that were journaled after a withdrawal, before their gateway heard of it, and that were not shipped."""
     kept_back: int = 0
