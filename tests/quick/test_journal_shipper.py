@@ -46,6 +46,20 @@ def test_batches_and_waits(tmp_path: Path, outcomes: list[Outcome], tries: list[
         shipper.close()
 
 
+@pytest.mark.parametrize("lives", [True, False])
+def test_nothing_is_awaited_from_a_writer_that_has_ended(tmp_path: Path, lives: bool) -> None:
+    topic = Topic()
+    with written(tmp_path, 3) as journal:
+        if not lives:
+            journal.close()
+        shipper, waited = claimed(journal, topic, tmp_path, batch_interval=30.0)
+        shipper.step()
+        shipper.step()
+        assert (len(topic.lines), shipper.done) == (3, not lives)
+        assert waited.real == ([pytest.approx(30.0, abs=5.0)] if lives else [])
+        shipper.close()
+
+
 def refused(events: list[Event], *bad: int, is_known: bool = False) -> RefusedError:
     wrong = [(event, KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)) for event in events if numbers([event[0]])[0] in bad]
     return RefusedError(wrong, [event for event in events if numbers([event[0]])[0] not in bad], is_known=is_known)

@@ -125,13 +125,22 @@ def test_a_topic_that_hides_its_limit_is_learnt() -> None:
 
 
 JOURNAL = "019a3c1e-0000-7000-8000-000000000000"
-PARTITIONS: list[tuple[int, int]] = [(1, 0), (3, 0), (24, 0), (25, 8), (100, 8)]
+PARTITIONS: list[tuple[str, int, int]] = [
+    *((JOURNAL, partitions, 0) for partitions in (1, 3, 24)),
+    *((JOURNAL, partitions, 8) for partitions in (25, 100)),
+    ("019a3c1e-0000-7000-8000-000000000017", 24, 0),
+    ("019a3c1e-0000-7000-8000-000000000017", 25, 17),  # its CRC-32 is divisible by 25
+]
 
 
-@pytest.mark.parametrize(("partitions", "expected"), PARTITIONS)
-def test_the_partition_of_a_journal(partitions: int, expected: int) -> None:
+@pytest.mark.parametrize(("journal", "partitions", "expected"), PARTITIONS)
+def test_the_partition_of_a_journal(journal: str, partitions: int, expected: int) -> None:
     """It never changes: checkpoints that were written would not be found."""
-    assert partition_of(JOURNAL, partitions) == expected
+    assert partition_of(journal, partitions) == expected
+
+
+def test_the_first_partition_is_of_topics_that_had_fewer() -> None:
+    assert {partition_of(f"journal {number}", 25) for number in range(1_000)} == set(range(1, 25))
 
 
 BIRTHS: list[tuple[str, str, int | None]] = [

@@ -184,6 +184,10 @@ def test_where_it_goes_on(
     expected: int,
 ) -> None:
     class Opening(Transactions):
+        def list_topics(self, topic: str, timeout: float) -> None:
+            assert (topic, timeout) == ("pixelcore-checkpoints", 1.0)
+            self._call("connect")
+
         def init_transactions(self, _: float) -> None:
             self._call("init")
 
@@ -203,7 +207,7 @@ def test_where_it_goes_on(
     made = ExactlyOnce(to, {}, journal, "me", known, may_be_lost=False)
     partition = partition_of(JOURNAL, 25)
     assert partition != 0
-    assert producer.calls == ["init", "begin", f"claim in {partition} by me", "commit"], (
+    assert producer.calls == ["connect", "connect", "init", "begin", f"claim in {partition} by me", "commit"], (
         "the predecessor is fenced first"
     )
     assert (made.committed, topics.closed) == (expected, int(own))

@@ -67,7 +67,7 @@ def test_any_number_of_partitions(
     broker: Broker | External, settings: dict[str, str], tmp_path: Path, partitions: int
 ) -> None:
     create(broker.bootstrap, settings["PIXELCORE_CHECKPOINT_TOPIC"], partitions, compacted=True)
-    journals = [journal_in(tmp_path, partition) for partition in (0, 7, 24)]
+    journals = [journal_in(tmp_path, partition) for partition in (1, 7, 24)]
     for number, journal in enumerate(journals):
         commit(settings, journal, 100 + number)
     assert [committed(settings, journal) for journal in journals] == [100, 101, 102]
@@ -78,7 +78,7 @@ def test_partitions_that_are_added_later_lose_no_checkpoint(
 ) -> None:
     name = settings["PIXELCORE_CHECKPOINT_TOPIC"]
     create(broker.bootstrap, name, 1, compacted=True)
-    journals = [journal_in(tmp_path, partition) for partition in (0, 7, 24)]
+    journals = [journal_in(tmp_path, partition) for partition in (1, 7, 24)]
     for number, journal in enumerate(journals):
         commit(settings, journal, 100 + number)
     admin = AdminClient({"bootstrap.servers": broker.bootstrap})

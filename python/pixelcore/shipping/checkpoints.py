@@ -77,8 +77,14 @@ def claim_record(journal: str, owner: str) -> tuple[Record, str]:
 
 
 def partition_of(journal: str, partitions: int) -> int:
-    """The partition of a journal's checkpoints. A topic with fewer than 25 partitions, as made by 0.1.0, has all in the first."""
-    return zlib.crc32(journal.encode()) % CHECKPOINT_PARTITIONS if partitions >= CHECKPOINT_PARTITIONS else 0
+    """The partition of a journal's checkpoints. A topic with fewer than 25 partitions, as made by 0.1.0, has all in the first.
+
+    Other topics have none there, so it costs nothing to look whether the topic once had fewer.
+    """
+    if partitions < CHECKPOINT_PARTITIONS:
+        return 0
+    number = zlib.crc32(journal.encode())
+    return number % CHECKPOINT_PARTITIONS or 1 + number // CHECKPOINT_PARTITIONS % (CHECKPOINT_PARTITIONS - 1)
 
 
 def born_ms(journal: str) -> int | None:

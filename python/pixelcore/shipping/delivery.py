@@ -227,16 +227,19 @@ class ExactlyOnce(_Producing):
             if may_be_lost:
                 self._yield_to_a_twin(owner)
             to.progress.tries(f"claiming journal {journal.id}", NO_TRANSACTIONS)
+            kafka.connect(self._producer, to.settings.checkpoint_topic)
             self._patiently(self._producer.init_transactions)
             self._producer.begin_transaction()
             record, claim = checkpoints.claim_record(journal.id, owner)
             self._checkpoint(record)
             self._commit()
             to.progress.tries(f"reading the checkpoints of journal {journal.id}")
-            in_topic = to.checkpoints.before_claim(journal.id, claim, self._partition).offset
+            in_topic = 0
             if self._partition != 0 and not to.own:
-                # An earlier version may have shipped the journal while the topic had fewer partitions.
-                in_topic = max(in_topic, to.checkpoints.to_end(journal.id, 0).offset)
+                # The topic may have had fewer partitions when the journal was shipped. This comes first, because a reader that
+                # has found its claim still waits for more records, and so for the answers to its next requests.
+                in_topic = to.checkpoints.to_end(journal.id, 0).offset
+            in_topic = max(in_topic, to.checkpoints.before_claim(journal.id, claim, self._partition).offset)
         except BaseException:
             self.close()
             raise

@@ -6,6 +6,7 @@ An operator's property overrides `_DEFAULTS` and `_PRODUCER_DEFAULTS`. The prope
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -94,6 +95,17 @@ def _refusal(config: dict[str, Any]) -> str | None:
 def variable_of(name: str) -> str:
     """The environment variable of a librdkafka property."""
     return KAFKA_PREFIX + name.upper().replace(".", "_")
+
+
+def connect(client: Producer, topic: str) -> None:
+    """Connect to a broker, within some seconds, so that ``init_transactions`` does not wait half a second.
+
+    librdkafka asks for the transaction coordinator at once only if it has a connection, and otherwise half a second later.
+    """
+    with contextlib.suppress(KafkaException):  # the calls that need a connection say why there is none
+        # A bootstrap address answers the first time. librdkafka then connects to the broker that it has learned of.
+        for _ in range(2):
+            client.list_topics(topic, timeout=1.0)
 
 
 def patiently(halted: Callable[[], bool], call: Callable[[float], T], client: Producer) -> T:
