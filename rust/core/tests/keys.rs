@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used)]
 
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pixelcore::consent::ceilings::Person;
 use pixelcore::consent::{Lookup, Mode, Terms};
@@ -249,7 +249,7 @@ fn threads_share_a_bucket() {
 }
 
 #[test]
-fn many_keys_are_found_as_fast_as_few() {
+fn each_of_many_keys_is_found() {
     let file = |count| {
         (0..count).fold(String::new(), |mut file, i| {
             write!(file, "[[pipeline]]\nid = 'pip_{i}'\nkey = 'dk_live_{i}'\n").unwrap();
@@ -258,14 +258,11 @@ fn many_keys_are_found_as_fast_as_few() {
     };
     let keys = Keys::parse(&file(100_000)).unwrap();
     assert_eq!(keys.count(), 100_000);
-    assert_eq!(judge(&keys, "dk_live_99999", None, None, START), Ok("pip_99999"));
-    // A linear search through all keys would take minutes here.
-    let begun = Instant::now();
-    for i in 0..200_000 {
-        let _: Result<&str, Reason> = judge(&keys, "dk_live_99998", None, None, START + Duration::from_millis(i));
-        assert_eq!(judge(&keys, "dk_live_100000", None, None, START), Err(UnknownKey));
+    // How long a look-up takes, benches/growth.py measures.
+    for i in (0..100_000).step_by(7) {
+        assert_eq!(judge(&keys, &format!("dk_live_{i}"), None, None, START), Ok(format!("pip_{i}").as_str()));
     }
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!(judge(&keys, "dk_live_100000", None, None, START), Err(UnknownKey));
 }
 
 #[test]
