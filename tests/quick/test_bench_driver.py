@@ -41,7 +41,7 @@ class Handler(socketserver.StreamRequestHandler):
                 self.server.asked[self.client_address[1]] += 1
                 self.server.waiting += 1
                 self.server.most = max(self.server.most, self.server.waiting)
-            self.server.expected.wait(10)
+            self.server.expected.wait(60)
             time.sleep(0.02)  # for more than that
             with self.server.lock:
                 self.server.waiting -= 1

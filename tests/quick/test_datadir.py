@@ -219,9 +219,9 @@ def test_only_files_of_such_names_are_removed(tmp_path: Path) -> None:
     (tmp_path / "3.ours").mkdir()
     for name in ("theirs", "x1.ours", "1.ours.bak", "1.ours", "4.ours"):
         (tmp_path / name).touch()
-    os.utime(tmp_path / "4.ours", (time.time() - 60,) * 2)
+    os.utime(tmp_path / "4.ours", (time.time() - 3600,) * 2)
     left = {"2.ours", "3.ours", "theirs", "x1.ours", "1.ours.bak"}
-    for older_than, expected in ((61.0, {"1.ours", "4.ours"}), (59.0, {"1.ours"}), (0.0, set())):
+    for older_than, expected in ((7200.0, {"1.ours", "4.ours"}), (1800.0, {"1.ours"}), (0.0, set())):
         files.remove_own(tmp_path, names, older_than=older_than)
         assert {path.name for path in tmp_path.iterdir()} == left | expected
     (tmp_path / "1.ours").touch()

@@ -152,7 +152,7 @@ def test_librdkafka_takes_back_what_a_purge_takes_back(tmp_path: Path) -> None:
     made = delivery(tmp_path, producer)
     made._produce([A, B])
     producer.purge()
-    assert (producer.flush(5.0), made._failures) == (0, [])
+    assert (producer.flush(60.0), made._failures) == (0, [])
 
 
 def test_at_least_once_is_committed_when_all_has_arrived(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pixelcore.journals import JournalDirectory, adopt, journals
 from pixelcore.shipping.journal_shipper import JournalShipper
 from pixelcore.shipping.kafka import HaltedError
 
+from tests.support.descriptors import descriptors
 from tests.support.journals import dead, event, numbers, segments
 from tests.support.topic_in_memory import FAILS, Outcome, Topic, claimed, destination, written
 
@@ -160,7 +161,7 @@ def test_a_file_of_lines_becomes_a_journal(tmp_path: Path) -> None:
     """As that of events that no topic took, when it is repaired."""
     root, lines = tmp_path / "events", tmp_path / "undeliverable.ndjson"
     older = dead(root, 1)
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = descriptors(tmp_path)
     for number in range(3):
         lines.write_bytes(event(number) + b"\n")
         journal = adopt(root, lines)
@@ -171,5 +172,5 @@ def test_a_file_of_lines_becomes_a_journal(tmp_path: Path) -> None:
         assert lock is not None, "anybody may ship it"
         os.close(lock)
         assert journals(root)[-1] == journal, "the newest"
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert descriptors(tmp_path) == before
     assert journals(root)[0].id == older.id

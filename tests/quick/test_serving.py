@@ -40,6 +40,7 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(counters, "_counters", Counters(counters.NAMES))
     loop = asyncio.new_event_loop()
     started = Worker(Settings(data_dir=tmp_path / "new" / "data"), loop, lambda *_: False)
+    started._housekeeper.stop()  # it would find once a second that there is room again
     yield started
     started.stop()
     loop.close()

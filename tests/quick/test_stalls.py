@@ -110,7 +110,7 @@ def test_the_watch_looks_until_it_is_stopped(tmp_path: Path, monkeypatch: pytest
     progress.tries("shipping")
     clock.now += 100
     watch.start()
-    wait_for(lambda: bool(notices(tmp_path)), 10, "nobody looks")
+    wait_for(lambda: bool(notices(tmp_path)), 30, "nobody looks")
     began = watch.is_alive()
     watch.stop()
     assert (began, watch.is_alive(), list((tmp_path / "stalls").iterdir())) == (True, False, [])
