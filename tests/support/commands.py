@@ -23,7 +23,7 @@ def run(*arguments: str, cwd: Path, environment: dict[str, str] | None = None) -
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
         check=False,
     )
 
