@@ -10,10 +10,9 @@ Needs ``pip install confluent-kafka duckdb``.
 from __future__ import annotations
 
 import argparse
-import time
 
 import duckdb
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 COUNTED = """
 SELECT coalesce(e->>'$.properties.campaign', 'the rest') AS campaign, left(e->>'window', 13) AS hour,
@@ -33,8 +32,8 @@ FROM (SELECT unnest(?::JSON[]) AS e) GROUP BY ALL ORDER BY ALL
 """
 
 
-def read(brokers: str, topic: str, until_idle: float) -> list[str]:
-    """The committed values of a topic, until nothing came for so many seconds. Where a key has a newer one, both are there."""
+def read(brokers: str, topic: str) -> list[str]:
+    """The committed values of a topic, up to its end. Where a key has a newer one, both are there."""
     consumer = Consumer(
         {
             "bootstrap.servers": brokers,
@@ -42,18 +41,22 @@ def read(brokers: str, topic: str, until_idle: float) -> list[str]:
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
             "auto.offset.reset": "earliest",
+            "enable.partition.eof": True,
         }
     )
     partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
     consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
     values: list[str] = []
-    last = time.monotonic()
-    while time.monotonic() - last < until_idle:
+    left = set(partitions)
+    while left:
         for message in consumer.consume(1000, timeout=0.2):
-            if message.error() is not None:
-                raise KafkaException(message.error())
-            values.append((message.value() or b"").decode())
-            last = time.monotonic()
+            error = message.error()
+            if error is None:
+                values.append((message.value() or b"").decode())
+            elif error.code() == KafkaError._PARTITION_EOF:
+                left.discard(message.partition() or 0)
+            else:
+                raise KafkaException(error)
     consumer.close()
     return values
 
@@ -71,11 +74,8 @@ if __name__ == "__main__":
     parser.add_argument("--topic", default="raw-events")
     parser.add_argument("--counts", default="pixelcore-counts")
     parser.add_argument("--last-opens", default="pixelcore-last-opens")
-    parser.add_argument("--until-idle", type=float, default=5.0, metavar="SECONDS")
     chosen = parser.parse_args()
-    counts, events, days = (
-        read(chosen.brokers, topic, chosen.until_idle) for topic in (chosen.counts, chosen.topic, chosen.last_opens)
-    )
+    counts, events, days = (read(chosen.brokers, topic) for topic in (chosen.counts, chosen.topic, chosen.last_opens))
     show("loads by campaign and hour, of nobody in particular", COUNTED, counts)
     show("unique opens of those who agreed, and machines that said so", AGREED, events)
     show("the last day of each person, for the hygiene of a list", LAST, days)

@@ -149,7 +149,7 @@ def health_check(data_dir: Path) -> tuple[int, str]:
     assert program[0] == "pixelcore"
     environment = clean_environment({"http_proxy": "http://127.0.0.1:1", "PIXELCORE_DATA_DIR": str(data_dir)})
     command = [sys.executable, "-m", *program]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     return ended.returncode, ended.stdout + ended.stderr
 
 
@@ -240,7 +240,7 @@ def test_composes_kafka_takes_events(tmp_path: Path, serve: Serve) -> None:
         server = serve(kafka_settings(broker.bootstrap, topic))
         assert server.get(f"/v1/pixel/track?wk=dk_test_1&e=Hello&mid={mid}").is_pixel
         with Reader(broker.bootstrap, topic) as reader:
-            assert reader.until(lambda messages: [message.mid for message in messages] == [mid], 30)
+            assert reader.until(lambda messages: [message.mid for message in messages] == [mid], 60)
         server.kill()
 
 

@@ -53,7 +53,7 @@ def empty(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return smoke.install(wheel.parent, tmp_path_factory.mktemp("environment") / "venv")
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_the_wheel_has_what_it_needs(wheel: Path) -> None:
     assert re.fullmatch(rf"pixelcore_gateway-{re.escape(pixelcore.__version__)}-cp310-abi3-\w+\.whl", wheel.name)
     ours = {f"pixelcore/{path.name}" for path in (ROOT / "python" / "pixelcore").glob("*.py*")}
@@ -73,14 +73,14 @@ def test_the_wheel_has_what_it_needs(wheel: Path) -> None:
     assert audited.returncode == 0, audited.stdout + audited.stderr
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_the_wheel_serves_in_an_empty_environment(empty: Path, tmp_path: Path) -> None:
     """The check of every wheel of a release, ``make smoke``."""
     smoke.serve(empty, tmp_path)
 
 
 @pytest.mark.kafka
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_readme_runs_with_the_wheel_alone(empty: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     assert BROKER in README.read_text()
     bootstrap = request.getfixturevalue("broker").bootstrap
@@ -89,7 +89,7 @@ def test_readme_runs_with_the_wheel_alone(empty: Path, tmp_path: Path, request: 
     Runner(README, tmp_path / "clone", empty, bootstrap, proved, path).run()
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_the_sdist_builds(sdist: Path, tmp_path: Path) -> None:
     top = f"pixelcore_gateway-{pixelcore.__version__}/"
     with tarfile.open(sdist) as file:

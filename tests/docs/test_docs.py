@@ -101,6 +101,7 @@ def test_outputs_are_compared(shown: str, printed: str, expected: bool) -> None:
 # The site
 
 
+@pytest.mark.timeout(600)
 def test_the_site_builds(tmp_path: Path) -> None:
     """The build is strict: an unknown link, anchor or page is an error, and so is a warning."""
     mkdocs = str(Path(sys.executable).with_name("mkdocs"))

@@ -81,7 +81,7 @@ def fetch(command: str, directory: Path, process: subprocess.Popen[bytes], secon
     return (directory / "pixel.gif").read_bytes()
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_fresh_copy_runs_by_the_printed_commands(tmp_path: Path) -> None:
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     files = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")

@@ -53,6 +53,7 @@ LANGUAGES = [
 ]
 
 
+@pytest.mark.timeout(600)  # Go compiles what it imports, without a cache
 @pytest.mark.parametrize(("kind", "file", "command"), [pytest.param(*row, id=row[0]) for row in LANGUAGES])
 def test_the_page_in_other_languages(kind: str, file: str, command: list[str], tmp_path: Path) -> None:
     """The page's code runs, and its URLs become the vector's event."""

@@ -23,6 +23,10 @@ from tests.support import live_page
 from tests.support.accessibility import serious
 from tests.support.pages import blocks
 from tests.support.paths import ROOT
+from tests.support.waiting import wait_for
+
+# The first test builds the site.
+pytestmark = pytest.mark.timeout(900)
 
 # pytest finds fixtures by these names.
 browser = live_page.browser
@@ -68,6 +72,7 @@ def open_site(browser: Browser) -> Iterator[Open]:
     def start(url: str, **options: Any) -> Page:
         context = browser.new_context(permissions=["clipboard-read", "clipboard-write"], **options)
         contexts.append(context)
+        context.set_default_timeout(live_page.PATIENCE)
         context.on("weberror", lambda error: complaints.append(str(error.error)))
         context.on("console", lambda message: complaints.append(message.text))
         context.on(
@@ -86,6 +91,7 @@ def open_site(browser: Browser) -> Iterator[Open]:
         page.goto(url)
         return page
 
+    expect.set_options(timeout=live_page.PATIENCE)
     yield start
     for context in contexts:
         context.close()
@@ -99,7 +105,6 @@ def pages_of(built: Path) -> list[str]:
     return sorted(str(path.parent.relative_to(built)) for path in built.rglob("index.html"))
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_every_page_can_be_read(site: str, built: Path, open_site: Open, scheme: Scheme, width: int) -> None:
     """No serious finding of axe, nothing cut off, all pictures there."""
@@ -181,8 +186,9 @@ def test_copies_can_be_pasted(site: str, open_site: Open) -> None:
 def test_search_finds(site: str, open_site: Open, words: str, page_name: str) -> None:
     page = open_site(site, viewport={"width": 1280, "height": 800})
     page.keyboard.press("/")
+    expect(page.locator("input.md-search__input")).to_be_focused()
     page.keyboard.type(words)
-    expect(page.locator(f".md-search-result__item a[href*='/{page_name}/']").first).to_be_visible(timeout=30_000)
+    expect(page.locator(f".md-search-result__item a[href*='/{page_name}/']").first).to_be_visible()
 
 
 def test_colours_can_be_chosen_by_keyboard(site: str, open_site: Open) -> None:
@@ -195,9 +201,13 @@ def test_colours_can_be_chosen_by_keyboard(site: str, open_site: Open) -> None:
     dark = page.locator("article img[src*='live-dark']")
     expect(dark).to_be_visible()
     expect(page.locator("article img[src*='live-light']")).to_be_hidden()
-    drawing = page.locator("article img[src$='way.svg']").screenshot()
-    paper = Image.open(io.BytesIO(drawing)).convert("RGB").getpixel((8, 12))
-    assert paper == tuple(bytes.fromhex(DARK["paper"][1:])), "it follows the choice, not the system"
+
+    def paper() -> object:
+        drawing = page.locator("article img[src$='way.svg']").screenshot()
+        return Image.open(io.BytesIO(drawing)).convert("RGB").getpixel((8, 12))
+
+    dark_paper = tuple(bytes.fromhex(DARK["paper"][1:]))
+    wait_for(lambda: paper() == dark_paper, 30, "it follows the choice, not the system")
     page.reload()
     expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "slate")
 

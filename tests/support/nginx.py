@@ -48,14 +48,14 @@ def nginx(directory: Path, *upstreams: int, workers: int = 0, locations: str = "
     finally:
         # A SIGTERM between a process's check of signals and its wait for events is noticed only with the next event.
         process.send_signal(signal.SIGTERM if workers else signal.SIGKILL)
-        process.wait(10)
+        process.wait(60)
 
 
 def ask(port: int, target: str, headers: Mapping[str, str] = MappingProxyType({})) -> tuple[int, bytes]:
     """One GET through nginx, as soon as it listens."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
             try:
                 connection.request("GET", target, headers=dict(headers))
             except ConnectionRefusedError:

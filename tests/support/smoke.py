@@ -7,8 +7,10 @@ python tests/support/smoke.py dist --core   the extension alone, where a depende
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -20,7 +22,7 @@ import venv
 from pathlib import Path
 
 NAME = "pixelcore-gateway"
-SECONDS = 60
+SECONDS = 120
 CORE = "import json, pixelcore; print(json.loads(pixelcore.event('track', 'wk=k&e=Hello'))['event'])"
 
 
@@ -46,9 +48,7 @@ def install(dist: Path, directory: Path, *, core: bool = False) -> Path:
 
 def serve(bin_dir: Path, directory: Path) -> None:
     """Serve a pixel, and check that ``pixelcore tail`` shows its event."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [str(bin_dir / "pixelcore"), "serve", "--bind", f"127.0.0.1:{port}"]
     with (directory / "log").open("wb") as log:
         server = subprocess.Popen(command, cwd=directory, env=without_rust(), stdout=log, stderr=log)
@@ -60,6 +60,15 @@ def serve(bin_dir: Path, directory: Path) -> None:
     tail = [str(bin_dir / "pixelcore"), "tail"]
     shown = subprocess.run(tail, cwd=directory, env=without_rust(), check=True, stdout=subprocess.PIPE).stdout
     assert json.loads(shown)["event"] == "Hello"
+
+
+def free_port() -> int:
+    """A free port below those that the kernel gives to outgoing connections, one of which could take it meanwhile."""
+    while True:
+        port = random.SystemRandom().randrange(15_000, 32_768)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def get(url: str) -> bytes:

@@ -40,7 +40,7 @@ def website(html: str) -> Iterator[str]:
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
-        thread.join(10)
+        thread.join()
 
 
 def dump_dom(url: str, profile: Path) -> str:
@@ -60,9 +60,9 @@ def dump_dom(url: str, profile: Path) -> str:
         **OWN_GROUP,
     )
     try:
-        return process.communicate(timeout=90)[0]
+        return process.communicate(timeout=150)[0]
     finally:
         # Chromium has many processes, and some of them may outlive the parent.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
+        process.wait(60)
