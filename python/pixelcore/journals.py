@@ -21,6 +21,7 @@ import contextlib
 import os
 import re
 import time
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -194,12 +195,13 @@ def adopt(root: Path, lines: Path) -> JournalDirectory:
     return journal
 
 
-def journals(root: Path) -> list[JournalDirectory]:
-    """The journals under a root, oldest first. Any other name is foreign, or a journal in the making."""
+def journals(root: Path, but: Container[str] = ()) -> list[JournalDirectory]:
+    """The journals under a root, oldest first, without those with these ids. Any other name is foreign, or a journal in the making."""
     try:
-        return [JournalDirectory(root / name) for name in sorted(os.listdir(root)) if _IDENTITY.fullmatch(name)]  # noqa: PTH208
+        names = sorted(name for name in os.listdir(root) if name not in but and _IDENTITY.fullmatch(name))  # noqa: PTH208
     except (FileNotFoundError, NotADirectoryError):
         return []
+    return [JournalDirectory(root / name) for name in names]
 
 
 def _modified(path: str) -> int:

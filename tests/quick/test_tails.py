@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
 
@@ -50,7 +52,8 @@ def test_the_last_of_all_journals(tmp_path: Path, count: int, expected: list[int
         readers: dict[JournalDirectory, pixelcore.JournalReader] = {}
         found = tail.last_records(tmp_path / "events", count, readers, ALL)
         assert mids(found) == [f"m{number}" for number in expected]
-        assert [reader.offset for reader in readers.values()] == [first.end, second.end], "they go on from there"
+        offsets = {found.id: reader.offset for found, reader in readers.items()}
+        assert offsets == {first.id: first.end, second.id: second.end}, "they go on from there"
 
 
 def test_no_more_is_read_than_the_last_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,6 +73,37 @@ def test_no_more_is_read_than_the_last_segments(tmp_path: Path, monkeypatch: pyt
         assert directory.start_of_last(sizes[-1]) == sum(sizes[:-1])
         assert directory.start_of_last(sizes[-1] + 1) == sum(sizes[:-2])
         assert directory.start_of_last(sum(sizes)) == directory.start_of_last(sum(sizes) * 2) == 0
+
+
+def open_files(directory: Path) -> list[str]:
+    """The open files of this process in a directory."""
+    found = [str(descriptor.readlink()) for descriptor in Path("/proc/self/fd").iterdir() if descriptor.is_symlink()]
+    return [name for name in found if name.startswith(f"{directory}/") and name.endswith(".ndjson")]
+
+
+def test_of_thousands_of_journals_none_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway that crashes in a loop leaves more journals than a process may open files."""
+    monkeypatch.setattr("pixelcore.commands.tail.time.sleep", lambda _: None)
+    for number in range(20):
+        journal(tmp_path, range(number, number + 1)).close()
+    readers: dict[JournalDirectory, pixelcore.JournalReader] = {}
+    assert tail.last_records(tmp_path / "events", 3, readers, ALL._replace(id=("nobody",))) == []
+    assert (len(readers), open_files(tmp_path)) == (20, [])
+    found = tail.new_records(tmp_path / "events", readers, ALL)
+    with journal(tmp_path, range(20, 21)):
+        assert mids(list(islice(found, 1))) == ["m20"]
+        assert len(open_files(tmp_path)) == 2, "of the writer and of the reader"
+    assert len(readers) == 1
+
+
+def test_journals_without_a_late_write_are_not_read(tmp_path: Path) -> None:
+    for numbers, written in ((range(3), 2.0), (range(1, 4), 3.0), (range(4, 7), 6.0)):
+        with journal(tmp_path, numbers) as made:
+            (segment,) = segments(made)
+        os.utime(segment, (datetime(2026, 1, 1, tzinfo=timezone.utc).timestamp() + written,) * 2)
+    last = tail.last_records(tmp_path / "events", 3, {}, ALL)
+    assert mids(last) == ["m4", "m5", "m6"]
+    assert mids(tail.last_records(tmp_path / "events", 5, {}, ALL)) == ["m2", "m3", "m4", "m5", "m6"]
 
 
 def test_what_comes_is_shown_and_nothing_is_waited_for_in_a_loop(

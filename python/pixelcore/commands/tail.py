@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 
 import click
@@ -71,24 +72,49 @@ def last_records(
 ) -> list[Record]:
     """The last ``count`` selected records of all journals, by time of receipt. Leaves ``readers`` at the journals' ends."""
     kept: list[Record] = []
-    for journal in journals(root):
+    for journal in reversed(journals(root)):
+        last = journal.segments()[-1:]
+        if last and (count == 0 or (len(kept) == count and _written(last[0].path) < kept[0].received_at)):
+            readers[journal] = JournalReader(journal.path, last[0].end)
+            continue
         # The last segments have more lines than anybody wants to see.
-        readers[journal] = reader = JournalReader(journal.path, journal.start_of_last(LAST_BYTES))
+        reader = JournalReader(journal.path, journal.start_of_last(LAST_BYTES))
+        new: list[Record] = []
         while lines := reader.lines():
-            new = chosen_of(lines, choice) if count else []
-            kept = sorted([*kept, *new], key=lambda record: record.received_at)[-count:]
+            new = _last(count, [*new, *chosen_of(lines, choice)])
+        kept = _last(count, [*new, *kept])
+        # A new reader has no open file. There may be more journals than a process may open files.
+        readers[journal] = JournalReader(journal.path, reader.offset)
     return kept
+
+
+def _last(count: int, records: list[Record]) -> list[Record]:
+    return sorted(records, key=lambda record: record.received_at)[-count:] if count else []
+
+
+def _written(segment: Path) -> str:
+    """A time before which all records of a segment were received, in their form."""
+    try:
+        # The clock of files is some milliseconds behind.
+        written = datetime.fromtimestamp(segment.stat().st_mtime + 1, timezone.utc)
+    except FileNotFoundError:
+        return ""
+    return f"{written:%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
 def new_records(root: Path, readers: dict[JournalDirectory, JournalReader], choice: Choice) -> Iterator[Record]:
     """Selected records as they are journaled, without end."""
+    ended: set[str] = set()
     while True:
         moved = False
-        for journal in journals(root):
+        for journal in journals(root, but=ended):
             reader = readers.setdefault(journal, JournalReader(journal.path))
             lines = reader.lines()
             moved |= bool(lines)
             yield from chosen_of(lines, choice)
+            if not lines and reader.finished():
+                ended.add(journal.id)
+                del readers[journal]
         if not moved:
             time.sleep(POLL_SECONDS)
 
