@@ -20,13 +20,17 @@ import psutil
 from benches import fixtures
 from benches.driver import target
 from benches.fixtures import APP
+from benches.growth import key_file
 from benches.peers.bare import GIF
 from benches.results import Goal, Part, Table, alone, goal
 from benches.servers import FLAGS, Server, free_port
 from tests.kafka.broker import Broker
 from tests.support.servers import clean_environment, kafka_settings
+from tests.support.waiting import wait_for
 
 START_SECONDS: Final = 30.0
+CHANGES: Final = 5
+"""Of a key file."""
 COMMANDS: Final[dict[str, list[str]]] = {
     "pixelcore serve": ["pixelcore", "serve", "--bind", "127.0.0.1:{port}"],
     "granian pixelcore.app:app": ["granian", *FLAGS, "--port", "{port}", APP],
@@ -119,9 +123,33 @@ def idle(server: Server, quick: bool) -> float:
     return (server.cpu() - before) / (time.monotonic() - began) * 100
 
 
+def keys(directory: Path, core: int | None, quick: bool) -> tuple[Table, list[Goal]]:
+    """Megabytes of a worker with a key file, at its start and after each change of the file, with Kafka's settings but no broker."""
+    many = 1_000 if quick else 100_000
+    found: Table = {}
+    for count in (1, many):
+        name = f"keys-{count}"
+        settings = {**key_file(count)(directory / name, quick), **kafka_settings("127.0.0.1:1", name)}
+        server = fixtures.gateway(directory, name, core, settings)
+        file = Path(settings["PIXELCORE_KEYS_FILE"])
+        with server:
+            server.first_answer()
+            server.settled_cpu()
+            taken = [resident(server)]
+            for number in range(CHANGES):
+                file.write_text(f"{file.read_text()}# {number}\n")
+                wait_for(lambda: server.log.read_text().count("keys from") == number + 2, 60)  # noqa: B023
+                server.settled_cpu()
+                taken.append(resident(server))
+        found[f"{count:,} keys"] = {"RSS MB": taken[0], f"after {CHANGES} changes, highest MB": max(taken[1:])}
+    few, more = found.values()
+    return found, [goal(f"RSS of {many:,} keys, {what}, to one", more[what] - few[what], "<=", 100) for what in few]
+
+
 def measure(directory: Path, quick: bool) -> Part:
     """All of it, with Kafka. Raises `LeftOutError` where there is none."""
     cores = fixtures.cores()
+    of_keys, key_goals = keys(directory, cores.server, quick)
     with fixtures.broker(directory, cores.broker) as broker:
         settings = kafka_settings(broker.bootstrap, f"bench-{uuid.uuid4().hex[:12]}")
         with fixtures.pinned(cores.server):
@@ -134,11 +162,13 @@ def measure(directory: Path, quick: bool) -> Part:
     return {
         "figures": {
             "Memory of a worker": resting,
+            "Memory of a worker, by keys": of_keys,
             "Start to first answer": began,
             "Idle, with Kafka": {"gateway": {"% of a core": percent}},
         },
         "goals": [
             *goals,
+            *key_goals,
             goal("start to first answer, s", slowest, "<", 0.7),
             goal("CPU while idle, % of a core", percent, "<", 0.5),
         ],

@@ -48,6 +48,9 @@ __version__: str
 def check_keys(toml: str) -> int:
     """The number of keys in a key file. Raises ``ValueError`` with the line and its error."""
 
+def release_memory() -> None:
+    """Return freed memory to the system. Without it, glibc keeps that of a large file that was parsed."""
+
 def key_terms(
     toml: str,
 ) -> dict[str, tuple[str, str | None, Literal["uid", "aid"] | None, str, str, list[str], int, bool]]:

@@ -50,7 +50,7 @@ VALUES: list[tuple[Any, str, Any]] = [
     (worker, "SWITCH_SECONDS", 0.0002),
     (key_file, "LOOK_SECONDS", 1.0),
     (rate_limits, "KEYS", 128),
-    (rate_limits, "GROWTH", 8),
+    (rate_limits, "GROWTH", 2),
     (handover, "LOOK_SECONDS", 0.1),
     (handover, "LOOKS", 10),
     (tail, "POLL_SECONDS", 0.1),

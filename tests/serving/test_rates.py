@@ -112,7 +112,7 @@ def test_more_keys_than_there_is_room_for(tmp_path: Path, monkeypatch: pytest.Mo
     assert accepted_at_once(collector) == 1
     assert collector.set_keys(SLOW + many, limits.buckets) is None
     assert accepted_at_once(collector) == 0, "nothing changes"
-    limits.grow()
+    limits.grow(8)
     assert collector.set_keys(SLOW + many, limits.buckets) == 8
     assert [accepted_at_once(collector, f"dk_live_{number}") for number in range(7)] == [1] * 7
     assert sorted(file.stat().st_size for file in (tmp_path / "rates").iterdir()) == [32, 8 * 32]

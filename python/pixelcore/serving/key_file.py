@@ -15,7 +15,7 @@ from pathlib import Path
 import watchfiles
 
 from .. import processes, terms
-from .._core import Collector, check_keys
+from .._core import Collector, check_keys, release_memory
 from ..datadir import LAST_GOOD_KEYS, RATES
 from ..errors import SettingsError
 from ..files import remove_own, replace
@@ -147,12 +147,14 @@ class KeyFileWatcher(threading.Thread):
             raise trouble
         self._take(text)
         self._last_good.write(text)
+        del text
+        release_memory()
 
     def _take(self, text: str) -> None:
         try:
             self._persons.heed(text)
             while (keys := self._collector.set_keys(text, self._limits.buckets)) is None:
-                self._limits.grow()
+                self._limits.grow(check_keys(text))
         except ValueError as error:
             raise wrong(self._file, str(error)) from None
         log.info("keys from %s: %d", self._file, keys)

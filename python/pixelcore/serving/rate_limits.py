@@ -14,7 +14,7 @@ log = logging.getLogger("pixelcore")
 
 KEYS = 128
 """The keys for which the first file has room, at 32 bytes each. Each further file has room for `GROWTH` times as many."""
-GROWTH = 8
+GROWTH = 2
 
 
 class RateLimits:
@@ -28,9 +28,11 @@ class RateLimits:
         self._keys = KEYS
         self.buckets = self._open()
 
-    def grow(self) -> None:
-        """Begin with full buckets for more keys. All workers do so, because all of them have the same keys."""
+    def grow(self, keys: int) -> None:
+        """Begin with full buckets for more keys, at least ``keys``. All workers do so, because all of them have the same keys."""
         self._keys *= GROWTH
+        while self._keys < keys:
+            self._keys *= GROWTH
         self.buckets = self._open()
 
     def _open(self) -> Buckets:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from .. import consents
-from .._core import key_topics
+from .._core import key_topics, release_memory
 from ..errors import SettingsError
 from ..settings import variable
 
@@ -62,5 +62,7 @@ class Routing:
                 # A file of 100,000 keys takes half a second.
                 self._topics, self._lookups = key_topics(text) if "topic" in text else {}, consents.lookups(text)
                 self._seen = seen
+                del text
+                release_memory()
         except (OSError, ValueError) as error:
             log.debug("%s: %s", file, error)  # the key file watcher logs it as an error

@@ -309,7 +309,8 @@ impl<W> Collector<W> {
 
     /// From now on, accepts only these keys.
     pub fn set_keys(&self, keys: Keys) {
-        self.rules.write().unwrap_or_else(PoisonError::into_inner).keys = Some(keys);
+        // The old keys are freed after the lock is released, so that no request waits for it.
+        let _old = self.rules.write().unwrap_or_else(PoisonError::into_inner).keys.replace(keys);
     }
 
     /// From now on, looks persons up in this list.

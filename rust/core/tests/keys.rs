@@ -265,6 +265,50 @@ fn each_of_many_keys_is_found() {
     assert_eq!(judge(&keys, "dk_live_100000", None, None, START), Err(UnknownKey));
 }
 
+/// A file of so many pipelines, each of four lines.
+fn large_file(pipelines: usize) -> String {
+    (0..pipelines).fold(String::new(), |mut file, i| {
+        write!(file, "[[pipeline]]\nid = 'pip_{i}'\nkey = 'dk_live_{i}'\nlabels = {{ team = 'web' }}\n").unwrap();
+        file
+    })
+}
+
+#[test]
+fn a_large_file_is_one_file() {
+    let large = large_file(10_000);
+    let header = "\n[[pipeline]]\nid = 'pip_in_a_text'\nkey = 'dk_live_in_a_text'";
+    let text = format!("[[pipeline]]\nid = 'pip_a'\nkey = 'dk_live_a'\nname = '''{}'''\n", header.repeat(5_000));
+    let keys = Keys::parse(&format!("{large}{text}{}", large.replace("dk_live_", "dk_test_"))).unwrap();
+    assert_eq!(keys.count(), 20_001);
+    for wk in ["dk_live_0", "dk_live_9999", "dk_live_a", "dk_test_0", "dk_test_9999"] {
+        assert!(judge(&keys, wk, None, None, START).is_ok(), "{wk}");
+    }
+    assert_eq!(judge(&keys, "dk_live_in_a_text", None, None, START), Err(UnknownKey));
+    for (lines, expected) in [
+        ("id = 'pip_a'\nkey = 'dk_live_9'", "line 40003: key dk_live_… repeats the key of line 39"),
+        ("id = 'pip_a'\nkey = 'dk_live_9000'", "line 40003: key dk_live_9… repeats the key of line 36003"),
+        (
+            "id = 'pip_a'\nkey = 'dk_live_a'\ntopic = '?'",
+            "line 40004: topic \"?\" is not 1 to 249 of A-Z a-z 0-9 . _ -",
+        ),
+        (
+            "id = 'pip_a'\nkey = 'no'",
+            "line 40003: key \"…\" is not dk_live_ or dk_test_ and 1 to 56 of A-Z a-z 0-9 _ -",
+        ),
+        (
+            "id = 'pip_9'\nkey = 'dk_live_a'\nmax = 'none'",
+            "line 40003: the consent members differ from another key of pip_9: give both keys the same",
+        ),
+        ("id = 'pip_a'\nkey = 'dk_live_a'\nname = 5", "line 40004: invalid type: integer `5`, expected a string"),
+        ("id = 'pip_a'\nkey = '''dk_live_a", "line 40004: invalid multi-line literal string, expected `'`"),
+    ] {
+        let error = Keys::parse(&format!("{large}[[pipeline]]\n{lines}\n")).err().map(|error| error.to_string());
+        assert_eq!(error.as_deref(), Some(expected), "{lines}");
+    }
+    let error = Keys::parse(&format!("[[pipeline]]\nid = 5\n{large}")).err().map(|error| error.to_string());
+    assert_eq!(error.as_deref(), Some("line 2: invalid type: integer `5`, expected a string"));
+}
+
 #[test]
 fn terms_that_contradict_themselves() {
     let right = "id = 'pip_a'\nkey = 'dk_live_secret123'\n";

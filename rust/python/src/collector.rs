@@ -238,7 +238,7 @@ pub fn key_terms<'py>(py: Python<'py>, toml: &str) -> PyResult<Bound<'py, PyDict
             terms.minimum,
             terms.refuse_addresses,
         );
-        found.set_item(id, kept)?;
+        found.set_item(&**id, kept)?;
     }
     Ok(found)
 }

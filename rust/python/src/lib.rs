@@ -3,6 +3,7 @@
 
 #![allow(clippy::needless_pass_by_value, reason = "PyO3 hands arguments over by value")]
 
+mod allocator;
 mod buckets;
 mod collector;
 mod commit;
@@ -21,6 +22,8 @@ mod _core {
     use pyo3::prelude::*;
     use pyo3::types::PyTuple;
 
+    #[pymodule_export]
+    use super::allocator::release_memory;
     #[pymodule_export]
     use super::buckets::Buckets;
     #[pymodule_export]

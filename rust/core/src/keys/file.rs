@@ -5,6 +5,7 @@ use std::env;
 use std::fmt;
 use std::sync::Arc;
 
+use memchr::memmem;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
@@ -78,6 +79,15 @@ fn enabled() -> bool {
     true
 }
 
+/// The bytes of the file that are parsed at once, at least. The tree of a whole file takes many times its memory.
+const PIECE: usize = 1 << 16;
+
+/// The end of a piece that begins at `start`: before a later `[[pipeline]]`, or the end of the text.
+fn end_of_piece(text: &str, start: usize) -> usize {
+    let rest = text.as_bytes().get(start + PIECE..).unwrap_or_default();
+    memmem::find(rest, b"\n[[pipeline]]").map_or(text.len(), |at| start + PIECE + at + 1)
+}
+
 const DEFAULT_LIMIT: f64 = 1000.0;
 
 /// The prefix before the name of a variable that contains a secret.
@@ -111,29 +121,42 @@ impl Keys {
     pub fn parse(text: &str) -> Result<Self, KeysError> {
         let line = |at: usize| text.bytes().take(at).filter(|&byte| byte == b'\n').count() + 1;
         let error = |at, message: String| KeysError { line: line(at), message: message.replace(char::is_control, " ") };
-        let file: File = toml::from_str(text)
-            .map_err(|err| error(err.span().map_or(0, |span| span.start), mask_all(err.message())))?;
-        if file.pipeline.is_empty() {
+        let (mut keys, mut places) = (Self::default(), Vec::new());
+        let mut start = 0;
+        while start < text.len() {
+            let mut end = end_of_piece(text, start);
+            let mut read = toml::from_str::<File>(&text[start..end]);
+            if read.is_err() && end < text.len() {
+                // Perhaps the piece ended within a text of several lines. If not, the error is the same.
+                end = text.len();
+                read = toml::from_str(&text[start..]);
+            }
+            let file =
+                read.map_err(|err| error(start + err.span().map_or(0, |span| span.start), mask_all(err.message())))?;
+            for mut pipeline in file.pipeline {
+                let at = pipeline.span().start;
+                if let Some(topic) = pipeline.get_mut().topic.take() {
+                    let at = start + topic.span().start;
+                    let message = keys.route(pipeline.get_ref().id.get_ref(), topic.get_ref()).err();
+                    message.map_or(Ok(()), |message| Err(error(at, message)))?;
+                }
+                let (at, entry) =
+                    pipeline.into_inner().check(at).map_err(|(at, message)| error(start + at, message))?;
+                let at = start + at;
+                keys.agree(&entry).map_err(|message| error(at, message))?;
+                if let Some(other) = keys.position(&entry.key) {
+                    let first = line(places[other]);
+                    return Err(error(at, format!("key {} repeats the key of line {first}", mask(&entry.key))));
+                }
+                places.push(at);
+                keys.push(entry);
+            }
+            start = end;
+        }
+        if keys.entries.is_empty() {
             return Err(error(0, "no [[pipeline]]".to_owned()));
         }
-        let mut keys = Self::default();
-        let mut places = Vec::with_capacity(file.pipeline.len());
-        for mut pipeline in file.pipeline {
-            let at = pipeline.span().start;
-            if let Some(topic) = pipeline.get_mut().topic.take() {
-                let at = topic.span().start;
-                let message = keys.route(pipeline.get_ref().id.get_ref(), topic.get_ref()).err();
-                message.map_or(Ok(()), |message| Err(error(at, message)))?;
-            }
-            let (at, entry) = pipeline.into_inner().check(at).map_err(|(at, message)| error(at, message))?;
-            keys.agree(&entry).map_err(|message| error(at, message))?;
-            if let Some(other) = keys.position(&entry.key) {
-                let first = line(places[other]);
-                return Err(error(at, format!("key {} repeats the key of line {first}", mask(&entry.key))));
-            }
-            places.push(at);
-            keys.push(entry);
-        }
+        keys.entries.shrink_to_fit();
         let has_room = keys.use_buckets(Buckets::in_memory(keys.count()));
         debug_assert!(has_room, "it was made for as many");
         Ok(keys)

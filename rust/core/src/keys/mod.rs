@@ -26,7 +26,7 @@ pub use file::{KeysError, mask};
 /// A key with its rules.
 struct Entry {
     key: Box<str>,
-    pipeline: Box<str>,
+    pipeline: Arc<str>,
     enabled: bool,
     domains: Box<[Host]>,
     /// None without secrets.
@@ -51,13 +51,13 @@ pub struct Keys {
     /// The topics of pipelines with their own topic, by the pipeline's id.
     topics: BTreeMap<String, String>,
     /// The terms of each pipeline, by its id.
-    terms: BTreeMap<String, Option<Arc<Terms>>>,
+    terms: BTreeMap<Arc<str>, Option<Arc<Terms>>>,
 }
 
 impl Keys {
     fn push(&mut self, entry: Entry) {
         let Self { entries, index, hasher, terms, .. } = self;
-        terms.entry(entry.pipeline.to_string()).or_insert_with(|| entry.terms.clone());
+        terms.entry(Arc::clone(&entry.pipeline)).or_insert_with(|| entry.terms.clone());
         let hash = hasher.hash_one(&*entry.key);
         index.insert_unique(hash, entries.len(), |&i| hasher.hash_one(&*entries[i].key));
         entries.push(entry);
@@ -75,7 +75,7 @@ impl Keys {
 
     /// The terms of each pipeline, by its id; None if it states none.
     #[must_use]
-    pub fn terms(&self) -> &BTreeMap<String, Option<Arc<Terms>>> {
+    pub fn terms(&self) -> &BTreeMap<Arc<str>, Option<Arc<Terms>>> {
         &self.terms
     }
 
