@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -77,13 +77,13 @@ def no_kafka() -> str | None:
 
 
 @contextmanager
-def broker(directory: Path, core: int | None) -> Iterator[Broker]:
+def broker(directory: Path, core: int | None, *, gives_way: bool = True) -> Iterator[Broker]:
     """A running broker, on its core. Raises `LeftOutError` where there is no Kafka."""
     if reason := no_kafka():
         raise LeftOutError(reason)
     started = Broker(directory / "kafka")
     try:
-        with pinned(core), giving_way():
+        with pinned(core), giving_way() if gives_way else nullcontext():
             started.start()
         yield started
     finally:

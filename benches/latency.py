@@ -132,23 +132,22 @@ def one_life(servers: list[Server], ships: Shipping, cores: Cores, rounds: int) 
     return table
 
 
-def to_topic(server: Server, bootstrap: str, topic: str, core: int | None, quick: bool) -> list[float]:
-    """Milliseconds from when a request was due to its event's arrival at a read_committed consumer."""
-    count = CALM * (5 if quick else 60)
+def to_topic(server: Server, bootstrap: str, topic: str, core: int | None, count: int, rate: int) -> list[float]:
+    """Milliseconds from when a request was due to its event's arrival at a read_committed consumer, without the first second."""
     command = [sys.executable, "-m", "benches.arrivals", "--bootstrap", bootstrap, "--topic", topic]
     with fixtures.pinned(core):
         consumer = subprocess.Popen([*command, "--count", str(count)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         assert consumer.stdout is not None
         consumer.stdout.readline()
-        fixtures.drive(server, count, CONNECTIONS, core, "--rate", str(CALM), "--stamped")
+        fixtures.drive(server, count, CONNECTIONS, core, "--rate", str(rate), "--stamped")
         output, _ = consumer.communicate(timeout=60)
     finally:
         consumer.kill()
         consumer.wait()
     if consumer.returncode != 0:
         raise RuntimeError("the consumer failed: see its output above")
-    return [seconds * 1e3 for seconds in json.loads(output)[CALM:]]
+    return [seconds * 1e3 for seconds in json.loads(output)[rate:]]
 
 
 def measure(directory: Path, quick: bool) -> Part:
@@ -167,7 +166,7 @@ def measure(directory: Path, quick: bool) -> Part:
         answers = gif([bare, journal, ours], ships, cores, quick)
         running.enter_context(ours)
         ours.first_answer()
-        delays = to_topic(ours, bootstrap, topic, cores.driver, quick)
+        delays = to_topic(ours, bootstrap, topic, cores.driver, CALM * (5 if quick else 60), CALM)
     median, late = percentile(delays, 50), percentile(delays, 99)
     return {
         "figures": {

@@ -9,7 +9,20 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from benches import backlog, ceilings, durable, fixtures, growth, latency, parser, refusals, resources, scheduling
+from benches import (
+    backlog,
+    ceilings,
+    durable,
+    fixtures,
+    growth,
+    intervals,
+    latency,
+    opening,
+    parser,
+    refusals,
+    resources,
+    scheduling,
+)
 from benches.fixtures import BARE
 from benches.results import Measure, Part, Table
 from benches.servers import ROOT
@@ -59,5 +72,7 @@ PARTS: Final[dict[str, Measure]] = {
     "scheduling": scheduling.measure,
     "backlog": backlog.measure,
     "refusals": refusals.measure,
+    "opening": opening.measure,
+    "intervals": intervals.measure,
     "ceilings": ceilings.measure,
 }

@@ -159,6 +159,13 @@ class Broker:
             raise RuntimeError(f"{' '.join(arguments)}:\n{self.log()}")
 
     @property
+    def pid(self) -> int:
+        """The node's process. Raises `RuntimeError` if it does not run."""
+        if self._process is None:
+            raise RuntimeError("the broker does not run")
+        return self._process.pid
+
+    @property
     def running(self) -> bool:
         """Whether the node's process lives."""
         return self._process is not None and self._process.poll() is None
