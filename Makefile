@@ -20,7 +20,7 @@ SOURCES := pyproject.toml Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -
 PY := python tests benches examples mutants docs/hooks.py docs/drawings.py
 DIST ?= dist
 
-.PHONY: run test quick test-rust test-python lint types fmt instructions clients attack fuzz fuzz-merge deny sanitize bench soak bench-report brokers chaos chaos-short consent-proof mutants deploy-test deploy-systemd deploy-image docs pictures wheel sdist smoke clean
+.PHONY: run test quick test-rust test-python lint types fmt instructions clients attack fuzz fuzz-merge deny sanitize bench soak bench-report fleet brokers chaos chaos-short consent-proof mutants deploy-test deploy-systemd deploy-image docs pictures wheel sdist smoke clean
 
 run: $(VENV)/run.stamp  ## build, and serve on :8080 without Kafka
 	$(BIN)/pixelcore serve $(BIND:%=--bind %)
@@ -98,6 +98,9 @@ soak: $(VENV)/dev.stamp .kafka/lib  ## half an hour at 70 % load: memory, descri
 
 bench-report: $(VENV)/dev.stamp  ## benches/REPORT.md and its plots, from benches/results
 	$(BIN)/python -m benches.page
+
+fleet: $(VENV)/dev.stamp  ## what many gateways cost a cluster, by benches/results, into the table of docs/fleet.md
+	$(BIN)/python -m benches.fleet --write
 
 consent-proof: $(VENV)/dev.stamp .kafka/lib  ## people withdraw from a fleet under load; writes a page for an auditor
 	$(BIN)/python -m tests.consents --page target/consent-proof.md

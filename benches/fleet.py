@@ -239,7 +239,7 @@ def main() -> int:
     arguments = vars(parser.parse_args())
     if arguments.pop("write"):
         write(PAGE)
-    elif arguments["workers"] is None:
+    if arguments["workers"] is None:
         print(block())
     else:
         print(markdown([Fleet(**arguments)], newest()[1]))
