@@ -37,6 +37,7 @@ __all__ = [
     "know_crawlers",
     "nest",
     "pairs",
+    "release_memory",
     "seal",
     "set_slice",
     "sign",
