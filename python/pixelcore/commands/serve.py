@@ -72,7 +72,6 @@ def run(chosen: settings.Settings, address: HostPort, inspect: bool) -> None:
         # Otherwise a silent connection, or one with half of HTTP/2's preface, stays open for ever.
         http=HTTPModes.http1,
         # Room for the longest target that hyper accepts, 64 kB, and for headers. A longer request gets 431.
-        # A connection without a whole request delays a stop by at most HEADER_SECONDS.
         http1_settings=HTTP1Settings(max_buffer_size=131_072, header_read_timeout=HEADER_SECONDS * 1000),
         log_dictconfig=log.config(chosen),
         # Further connections wait in the kernel until others end. This includes probes, because there is one port.
@@ -81,7 +80,7 @@ def run(chosen: settings.Settings, address: HostPort, inspect: bool) -> None:
         respawn_interval=0.1,
         ssl_cert=chosen.tls_cert,
         ssl_key=chosen.tls_key,
-        # The 10 s include HEADER_SECONDS for connections.
+        # The 10 s include `handover.LAST_SECONDS` for connections.
         workers_kill_timeout=int(chosen.handover_seconds + chosen.drain_seconds) + 10,
     )
     page: contextlib.AbstractContextManager[str] = contextlib.nullcontext("")
