@@ -30,6 +30,7 @@ __all__ = [
     "check_proxies",
     "consent_key_ids",
     "consent_keys",
+    "doubt",
     "event",
     "ignored_names",
     "key_terms",
@@ -157,6 +158,9 @@ def ignored_names(
     type: str, query: str | bytes, compat: Sequence[Literal["segment", "rudderstack"]] = ...
 ) -> list[str]:
     """The unknown names of a query, in order, each once (section 2). Raises ``ValueError`` for an unknown name in ``compat``."""
+
+def doubt(id: str) -> Literal["nothing", "nil_uuid", "merge_tag", "macro"] | None:
+    """Why an id of an event identifies nobody (section 4), or None if it seems to be somebody's."""
 
 def take_ignored_names() -> list[str]:
     """Unknown names in this process's requests since the last call: at most 32, each of at most 64 bytes."""

@@ -20,6 +20,7 @@ from tests.support.servers import Server
 browser, open_page = live_page.browser, live_page.open_page
 
 GOOGLE = "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)"
+NIL = "00000000-0000-0000-0000-000000000000"
 CRAWLER = "Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)"
 
 
@@ -116,6 +117,25 @@ def test_an_event_says_what_was_repaired(shared: Server, open_page: Open) -> Non
     fire(shared, "track?wk=dk_1&e=Repaired&ts=yesterday")
     page.locator("#list .row").click()
     expect(page.locator("#list .notes")).to_have_text('ts was repaired; the sender\'s value is "yesterday".')
+
+
+def test_an_event_says_which_ids_are_nobodys(shared: Server, open_page: Open) -> None:
+    page = open_page(shared)
+    fire(shared, "track?wk=dk_1&e=Nobody&uid=undefined&aid=CLIENT_ID(x)&gid=%7B%7Bid%7D%7D&mid=" + NIL)
+    page.locator("#list .row").click()
+    expect(page.locator("#list .notes li")).to_have_text(
+        [
+            'userId is nobody\'s: "undefined" is a program\'s word for nothing.',
+            'anonymousId is nobody\'s: "CLIENT_ID(x)" is a variable of AMP that nobody filled.',
+            'groupId is nobody\'s: "{{id}}" is a merge tag that nobody filled.',
+            f'messageId is nobody\'s: "{NIL}" is the UUID of zeros.',
+        ]
+    )
+    assert json.loads(page.locator("#list pre").inner_text()) == event(shared, event="Nobody")
+    page.locator("#list .row").click()
+    fire(shared, "track?wk=dk_1&e=Somebody&uid=u1")
+    page.locator("#list li", has_text="Somebody").locator(".row").click()
+    expect(page.locator("#list .notes")).to_be_hidden()
 
 
 def test_clients_have_a_badge_and_a_filter(shared: Server, open_page: Open) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from .. import __version__
-from .._core import REASONS
+from .._core import REASONS, doubt
 from ..address import HostPort
 from ..errors import JournalError
 from ..journals import EVENTS, REJECTIONS
@@ -37,6 +37,7 @@ log = logging.getLogger("pixelcore")
 STATIC = Path(__file__).parent / "static"
 MEDIA_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 SHOWN_AS = {EVENTS: "accepted", REJECTIONS: "rejected"}
+IDS = ("userId", "anonymousId", "groupId", "messageId")
 
 TICK_SECONDS = 0.1
 COUNT_SECONDS = 1.0
@@ -191,7 +192,7 @@ class Handler(BaseHTTPRequestHandler):
             }
             parts = [_message("hello", json.dumps(hello).encode())]
             if is_new:
-                parts += (_message(SHOWN_AS[kind], line) for kind, lines in feed.recent.items() for line in lines)
+                parts += (_shown(SHOWN_AS[kind], line) for kind, lines in feed.recent.items() for line in lines)
             self._follow(feed, parts)
         except JournalError as error:
             log.error("the live page: %s", error)
@@ -207,7 +208,7 @@ class Handler(BaseHTTPRequestHandler):
             taken = {SHOWN_AS[kind]: found for kind, found in feed.take().items()}
             for kind, found in taken.items():
                 counts[kind] += found.count
-                parts += (_message(kind, line) for line in (*found.watched, *found.sample.lines))
+                parts += (_shown(kind, line) for line in (*found.watched, *found.sample.lines))
             now = time.monotonic()
             if parts or now - counted >= COUNT_SECONDS:
                 counted = now
@@ -249,6 +250,16 @@ class Handler(BaseHTTPRequestHandler):
         """Log nothing: requests of the live page are private."""
 
 
-def _message(event: str, data: bytes) -> bytes:
-    """A message of an event stream (HTML standard, section 9.2). ``data`` has no line feed, and JSON has no carriage return."""
-    return b"event: %b\ndata: %b\n\n" % (event.encode(), data)
+def _shown(kind: str, line: bytes) -> bytes:
+    """The message of a journaled line. An event with ids that are nobody's has a second line, which says why for each."""
+    try:
+        record = json.loads(line)
+        doubts = {name: why for name in IDS if (why := doubt(record.get(name, "")))}
+    except (ValueError, AttributeError):  # not an event, which the page leaves out
+        doubts = {}
+    return _message(kind, line, *([json.dumps(doubts).encode()] if doubts else []))
+
+
+def _message(event: str, *lines: bytes) -> bytes:
+    """A message of an event stream (HTML standard, section 9.2). JSON on one line has no line feed and no carriage return."""
+    return b"event: %b\n%b\n" % (event.encode(), b"".join(b"data: %b\n" % line for line in lines))

@@ -39,7 +39,7 @@ mod _core {
     #[pymodule_export]
     use super::protect::{seal, sign};
     #[pymodule_export]
-    use super::query::{event, ignored_names, know_crawlers, nest, pairs, take_ignored_names};
+    use super::query::{doubt, event, ignored_names, know_crawlers, nest, pairs, take_ignored_names};
     #[pymodule_export]
     use super::scheduling::set_slice;
 

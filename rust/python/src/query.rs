@@ -6,7 +6,7 @@ use pixelcore::client;
 use pixelcore::collector::with_line;
 use pixelcore::consent::Mode;
 use pixelcore::event::Judged;
-use pixelcore::notice;
+use pixelcore::notice::{self, Doubt};
 use pixelcore::options::{Compat, Limits, Options};
 use pixelcore::protect::Guard;
 use pixelcore::query::form::{self, Raw};
@@ -64,6 +64,11 @@ pub fn know_crawlers(list: &[u8], patterns: Vec<PyBackedStr>) -> PyResult<()> {
 pub fn ignored_names(r#type: &str, query: Query<'_>, compat: Vec<PyBackedStr>) -> PyResult<Vec<String>> {
     let options = Options { compat: read_compat(&compat)?, ..Options::default() };
     Ok(notice::ignored(r#type, &query.bytes(), &options))
+}
+
+#[pyfunction]
+pub fn doubt(id: &str) -> Option<&'static str> {
+    Doubt::about(id.as_bytes()).map(Doubt::as_str)
 }
 
 #[pyfunction]

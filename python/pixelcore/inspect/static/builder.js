@@ -133,7 +133,7 @@ export class Builder {
   /** Show an entry as the result if it is the fired pixel's. */
   became(entry) {
     if (!this.#waiting || entry.messageId !== this.#waiting.messageId) return;
-    this.#say(entry.kind, entry.kind === "accepted" ? "Accepted; it became" : `Rejected: ${entry.reason}`, entry.line);
+    this.#say(entry.kind, entry.kind === "accepted" ? "Accepted; it became" : `Rejected: ${entry.reason}`, entry.line, entry.doubts);
     this.#done();
   }
 
@@ -149,11 +149,11 @@ export class Builder {
     this.#want().catch(() => {});
   }
 
-  #say(kind, text, json = "") {
+  #say(kind, text, json = "", doubts = {}) {
     at("result").hidden = false;
     at("result").dataset.kind = kind;
     at("result-text").textContent = text;
-    note(at("result-notes"), json ? JSON.parse(json) : {});
+    note(at("result-notes"), json ? JSON.parse(json) : {}, doubts);
     at("result-json").hidden = !json;
     show(at("result-json"), json);
     at("result").scrollIntoView({ block: "nearest" });

@@ -30,8 +30,10 @@ export class Entry {
   isOpen = false;
   node = null;
 
-  /** Throws if the line is not a JSON object. */
-  constructor(kind, line) {
+  /** A line of a journal, and perhaps a second one with the doubts about its ids. Throws if a line is not a JSON object. */
+  constructor(kind, data) {
+    const [line, doubts = "{}"] = data.split("\n");
+    this.doubts = JSON.parse(doubts);
     const value = JSON.parse(line);
     const isAccepted = kind === "accepted";
     Object.assign(this, { kind, line, type: String(value.type), receivedAt: value.receivedAt, reason: value.reason });
@@ -103,7 +105,7 @@ export class Entry {
     json.setAttribute("aria-label", "JSON");
     show(json, this.line);
     const notes = part("notes", "", "ul");
-    note(notes, JSON.parse(this.line));
+    note(notes, JSON.parse(this.line), this.doubts);
     body.append(notes, button, json);
     this.node.append(body);
   }

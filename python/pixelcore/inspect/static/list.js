@@ -73,11 +73,11 @@ export class List {
     this.#note();
   }
 
-  /** Take a line of the stream; null if it is not an event. */
-  add(kind, line) {
+  /** Take a message of the stream; null if it is not an event. */
+  add(kind, data) {
     let entry;
     try {
-      entry = new Entry(kind, line);
+      entry = new Entry(kind, data);
     } catch {
       return null;
     }
