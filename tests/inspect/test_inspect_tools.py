@@ -125,7 +125,7 @@ def test_an_event_says_which_ids_are_nobodys(shared: Server, open_page: Open) ->
     page.locator("#list .row").click()
     expect(page.locator("#list .notes li")).to_have_text(
         [
-            'userId is nobody\'s: "undefined" is a program\'s word for nothing.',
+            "userId is nobody's: \"undefined\" is a program's word for nothing.",
             'anonymousId is nobody\'s: "CLIENT_ID(x)" is a variable of AMP that nobody filled.',
             'groupId is nobody\'s: "{{id}}" is a merge tag that nobody filled.',
             f'messageId is nobody\'s: "{NIL}" is the UUID of zeros.',

@@ -7,7 +7,20 @@ use std::sync::LazyLock;
 use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 
 /// Words for software that reads by itself, in an agent without a device or a window.
-const ITS_OWN: &str = r"(?:scraper|checker|monitor[a-z]*|validator|fetch[a-z]*|scanner|analyzer|preview[a-z]*|archiver?|indexer|headless[a-z]*|extractor|uptime|parser|downloader|detector|scanning|searcher|finder|lookup|research|survey|transcoder|wkhtmlto[a-z]*)(?:[^a-z]|$)|(?:[^a-z0-9 ] ?|^|^[^m(][^ ]* )https?://|[a-z]@[a-z][a-z0-9-]*\.[a-z]|[a-z]-https?(?:[^a-z:]|$)|http-?client";
+const ITS_OWN: &str = concat!(
+    r"(?:scraper|checker|monitor[a-z]*|validator|fetch[a-z]*|scanner|analyzer|preview[a-z]*|archiver?|indexer|headless[a-z]*",
+    r"|extractor|uptime|parser|downloader|detector|scanning|searcher|finder|lookup|research|survey|transcoder|wkhtmlto[a-z]*",
+    r"|health ?[a-z]*|[a-z]agent|worker|webhooks?|callback|integration services|search(?: ?engine)?|scan|recon|feed ?reader",
+    r"|dcv|checks?|inspector|external-?[a-z]+)(?:[^a-z]|$)",
+    // An agent that nobody has named.
+    r"|user[-_ ]agent",
+    // Addresses, and domains.
+    r"|(?:[^a-z0-9 ] ?|^|^[^m(][^ ]* )https?://|[a-z]@[a-z][a-z0-9-]*\.[a-z]|^[a-z0-9-]+\.(?:io|ai|dev)(?:[/ ]|$)",
+    r"|[a-z]-https?(?:[^a-z:]|$)|http-?client",
+    // Monitoring, and sites that fetch from other sites.
+    r"|munin|nagios|hobbit|xymon|grafana|^(?:matomo|discourse|castopod|invision community|drupal|joomla|moodle|mediawiki",
+    r"|phpbb|ghost|gitlab|jenkins|zabbix|phpmyadmin)(?:[/ ]|$)",
+);
 
 /// An agent with nothing but a name after the first word of all browsers.
 const BARE: &str = r"^Mozilla/[56]\.0 *(?:\((?:compatible; *)?\+?[a-z][^()+]*\)|[a-z][\w.-]*(?:/[\w.-]+)?)$";
@@ -16,7 +29,7 @@ const BARE: &str = r"^Mozilla/[56]\.0 *(?:\((?:compatible; *)?\+?[a-z][^()+]*\)|
 const PLATFORM: &str = r"webkit|gecko|trident|msie|presto|opera|khtml|windows|linux|mac|x11|office|bsd|sunos|haiku|os/2|beos|amiga|risc|nokia|samsung|sonyericsson|palmos|konqueror|java|j2me|teleca|serenityos|firefox|thunderbird|chrome|safari|tv|\[";
 
 /// Devices that people hold or sit at, and their apps.
-const DEVICE: &str = r"android|iphone|ipad|ipod|\bios\b|cfnetwork/|darwin/|dalvik/|symbian|s60|midp|windows phone|wp7|blackberry|bb10|tizen|webos|web0s|electron/|smart-?tv|hbbtv|kindle|silk/|opera m|ucweb|ucbrowser|roku|watchos|tvos|mac os/|macos|build/|playstation|nintendo|xbox|profile/|configuration/| device/|viber|embedded web browser|\bhtc\b|samsung|nokia|huawei|lenovo|sonyericsson|podcast app|coc_coc|coccoc|microsoft office|ms-office";
+const DEVICE: &str = r"android|iphone|ipad|ipod|\bios\b|cfnetwork/|darwin/|dalvik/|symbian|s60|midp|windows phone|wp7|blackberry|bb10|tizen|webos|web0s|electron/|smart-?tv|hbbtv|kindle|silk/|opera m|ucweb|ucbrowser|roku|watchos|tvos|mac os/|macos|build/|playstation|nintendo|xbox|profile/|configuration/| device/|viber/|embedded web browser|\bhtc\b|samsung|nokia|huawei|lenovo|sonyericsson|podcast app|coc_coc|coccoc|microsoft office|ms-office";
 
 static PLATFORMS: LazyLock<Option<Regex>> = LazyLock::new(|| regex(PLATFORM));
 
@@ -27,7 +40,7 @@ static WORDS: LazyLock<Option<RegexSet>> = LazyLock::new(|| {
         r"mac os x|macintosh",
         "compatible",
         r"\+ ?https?://",
-        r"\$\{|\{\{|\$\(|<\?|synthetic|burpcollaborator|pageburst|dejaclick",
+        r"^[a-z]+[,|] ?mozilla/|\$\{|\{\{|\$\(|<\?|synthetic|burpcollaborator|pageburst|dejaclick",
         ITS_OWN,
         BARE,
     ];
@@ -61,7 +74,7 @@ pub fn judge(agent: &str, searched: &str) -> Verdict {
     let [compatible, address, template, its_own, bare] = [3, 4, 5, 6, 7].map(|index| left.matched(index));
     if is_robot(searched) || template || mozilla && address {
         Verdict::Robot
-    } else if device || mac && !mozilla {
+    } else if device || mac && !mozilla && !its_own {
         if compatible { Verdict::Unknown } else { Verdict::Person }
     } else if its_own || bare && !has_platform(searched) {
         Verdict::Robot
