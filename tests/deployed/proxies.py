@@ -12,15 +12,18 @@ from tests.support.deployments import DEPLOY, tool
 
 
 @contextmanager
-def haproxy(directory: Path, *upstreams: int) -> Iterator[int]:
-    """HAProxy with deploy/haproxy.cfg on a free port, in front of gateways on these ports; yields its port."""
+def haproxy(directory: Path, *upstreams: int, rule: str = "") -> Iterator[int]:
+    """HAProxy with deploy/haproxy.cfg on a free port, in front of gateways on these ports; yields its port.
+
+    ``rule`` is added to the frontend.
+    """
     binary, port = tool("haproxy", "haproxy"), free_port()
     text = (DEPLOY / "haproxy.cfg").read_text()
     servers = "".join(
         f"    server gateway-{number} 127.0.0.1:{upstream}\n" for number, upstream in enumerate(upstreams)
     )
     for printed, used in (
-        ("bind :80\n", f"bind 127.0.0.1:{port}\n"),
+        ("bind :80\n", f"bind 127.0.0.1:{port}\n{rule}"),
         ("    server gateway-1 127.0.0.1:8080\n", servers),
         ("log /dev/log local0", "log stdout format raw local0"),
     ):

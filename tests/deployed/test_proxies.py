@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 from collections import Counter
@@ -18,6 +19,7 @@ from tests.deployed.proxies import haproxy
 from tests.support.deployments import tool
 from tests.support.load import Load
 from tests.support.nginx import nginx
+from tests.support.paths import ROOT
 from tests.support.servers import Serve, Server
 from tests.support.waiting import wait_for
 
@@ -122,6 +124,39 @@ def test_the_target_arrives_as_it_is_with_the_clients_address(
         arrived=len(server.events()),
         lost=0,
     )
+
+
+RULE = re.search(r"^    http-request set-query .*\n", (ROOT / "docs" / "pixel-urls.md").read_text(), re.MULTILINE)
+ENCODABLE = {b'"': '"', b"<": "<", b">": ">", b"\xfc": "\ufffd"}
+"""What Granian refuses in a target and a proxy can encode, and its value."""
+NEVER = (b" ", b"\t", b"\x01")
+
+
+@pytest.mark.parametrize(
+    ("proxy", "accepts"),
+    [
+        pytest.param(nginx, False, id="nginx"),
+        pytest.param(haproxy, False, id="haproxy"),
+        pytest.param(partial(haproxy, rule=RULE[0] if RULE else ""), True, id="haproxy with the rule"),
+    ],
+)
+def test_what_becomes_of_targets_that_granian_refuses(
+    proxy: Proxy, accepts: bool, tmp_path: Path, serve: Serve
+) -> None:
+    """The table of docs/pixel-urls.md. What is refused is in the proxy's log."""
+    server = serve(HANDOVER)
+    with proxy(tmp_path, server.port) as port:
+        wait_for(lambda: listens(port))
+        for raw in (*ENCODABLE, *NEVER):
+            target = b"/v1/pixel/track?wk=k&e=Raw&p.a=%26%3D%2B%25+%zz" + raw + b"z"
+            answer = exchange(port, b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            status = b"200" if accepts and raw in ENCODABLE else b"400"
+            assert answer.startswith(b"HTTP/1.1 " + status), raw
+        refused = len(NEVER) if accepts else len(ENCODABLE) + len(NEVER)
+        logged = re.compile(r" 400 | PR--")
+        wait_for(lambda: len(logged.findall("".join(path.read_text() for path in tmp_path.glob("*.log")))) == refused)
+    values = [event["properties"]["a"] for event in server.events()]
+    assert values == [f"&=+% %zz{value}z" for value in ENCODABLE.values() if accepts]
 
 
 def listens(port: int) -> bool:
