@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import html
 import io
@@ -12,6 +13,7 @@ import struct
 import subprocess
 import sys
 import termios
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -64,7 +66,7 @@ def held(taken: bytes, name: str) -> Image.Image:
     """Compare a picture with the repository's, or replace the repository's."""
     path = PICTURES / f"{name}.png"
     if UPDATE:
-        shown = Image.open(io.BytesIO(taken)).convert("P", palette=Image.Palette.ADAPTIVE, colors=128)
+        shown = Image.open(io.BytesIO(taken)).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE)
         shown.save(path, optimize=True)
     with Image.open(path) as there, Image.open(io.BytesIO(taken)) as now:
         assert abs(there.width - now.width) <= 40, f"{name}: make pictures"
@@ -80,6 +82,15 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.kill()
 
 
+def play(gateway: Server, page: Page) -> None:
+    """Send the scene, and wait until the page has all of it."""
+    for number, (target, agent) in enumerate(SCENE, start=1):
+        fire(gateway, target.replace("{{+key+}}", "%7B%7B+key+%7D%7D"), **{"User-Agent": agent})
+        expect(page.locator("#list li")).to_have_count(number)  # of two in one millisecond none is the first
+    expect(page.locator("#accepted")).to_have_text("7")
+    expect(page.locator("#rate-plot .line")).to_have_attribute("d", re.compile("L.*L"))
+
+
 def stage(gateway: Server, page: Page) -> None:
     """The steps before the picture is taken."""
     page.fill("#form [name=key]", "dk_live_abc123")
@@ -89,11 +100,7 @@ def stage(gateway: Server, page: Page) -> None:
     page.evaluate("document.querySelector('#form [name=base]').value = 'https://px.example.com'")
     page.locator("#form [name=properties]").dispatch_event("input")
     expect(page.locator("#url")).to_have_value(re.compile("^https://px.example.com/.*tag=b$"))
-    for number, (target, agent) in enumerate(SCENE, start=1):
-        fire(gateway, target.replace("{{+key+}}", "%7B%7B+key+%7D%7D"), **{"User-Agent": agent})
-        expect(page.locator("#list li")).to_have_count(number)  # of two in one millisecond none is the first
-    expect(page.locator("#accepted")).to_have_text("7")
-    expect(page.locator("#rate-plot .line")).to_have_attribute("d", re.compile("L.*L"))
+    play(gateway, page)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -112,80 +119,172 @@ def test_the_live_page(gateway: Server, open_page: Open, scheme: Scheme) -> None
 TYPED = [
     "curl -s 'http://localhost:PORT/v1/pixel/track?wk=dk_test_1&e=Hello&p.plan=pro' -o pixel.gif",
     "curl -s 'http://localhost:PORT/v1/pixel/track?wk=dk_test_1' -o pixel.gif",
-    "pixelcore tail --data-dir pixelcore-data",
-    "pixelcore tail --rejected --data-dir pixelcore-data",
+    "pixelcore tail",
+    "pixelcore tail --rejected",
 ]
 
 
-def in_terminal(command: str, directory: Path) -> str:
-    """The output of a command on a terminal of 100 columns, with its colours."""
-    here, there = pty.openpty()
-    fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = clean_environment({"PATH": path, "TERM": "xterm-256color", "COLUMNS": "100"})
-    with subprocess.Popen(
-        ["bash", "-c", command], cwd=directory, env=environment, stdin=there, stdout=there, stderr=there
-    ):
-        os.close(there)
-        printed = b""
-        while True:
-            try:
-                printed += os.read(here, 65_536)
-            except OSError:  # the terminal's end
-                break
-    os.close(here)
-    return printed.decode().replace("\r\n", "\n")
+class Terminal:
+    """A terminal in whose directory a gateway runs."""
+
+    def __init__(self, directory: Path, server: Server) -> None:
+        self._directory = directory
+        self._server = server
+
+    def banner(self) -> str:
+        """What the gateway's start prints, as ANSI text."""
+        (banner,) = re.findall(r"^pixelcore \d[\s\S]*?^  live page.*$", self._server.log(), re.MULTILINE)
+        # The path of Python, and the missing metrics, are peculiar to this test.
+        banner = re.sub(r"(?<=  see the event  ).*", "pixelcore tail -f", banner)
+        banner = re.sub(r"(?<=  metrics        ).*", "http://127.0.0.1:9108/metrics", banner)
+        return self._general(f"$ pixelcore serve\n{banner}\n")
+
+    def type(self, command: str) -> str:
+        """A command and its output, as ANSI text."""
+        return self._general(f"$ {command}\n{self._output(command)}".replace("PORT", str(self._server.port)))
+
+    def _general(self, text: str) -> str:
+        return text.replace(str(self._server.port), "8080")
+
+    def _output(self, command: str) -> str:
+        """The output on a terminal of 100 columns, with its colours."""
+        here, there = pty.openpty()
+        fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        environment = clean_environment({"PATH": path, "TERM": "xterm-256color", "COLUMNS": "100"})
+        with subprocess.Popen(
+            ["bash", "-c", command.replace("PORT", str(self._server.port))],
+            cwd=self._directory,
+            env=environment,
+            stdin=there,
+            stdout=there,
+            stderr=there,
+        ):
+            os.close(there)
+            printed = b""
+            while True:
+                try:
+                    printed += os.read(here, 65_536)
+                except OSError:  # the terminal's end
+                    break
+        os.close(here)
+        return printed.decode().replace("\r", "")
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A terminal in which a gateway was started and asked, as ANSI text."""
+def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     directory = tmp_path_factory.mktemp("terminal")
-    flags = ("--data-dir", "pixelcore-data", "--metrics-address", "")
-    server = Server(directory, flags=flags)
+    server = Server(directory, flags=("--data-dir", "pixelcore-data", "--metrics-address", ""))
     server.start()
-    try:
-        (banner,) = re.findall(r"^pixelcore \d[\s\S]*?^  live page.*$", server.log(), re.MULTILINE)
-        shown = [f"$ pixelcore serve\n{banner}\n"]
-        for command in TYPED:
-            printed = in_terminal(command.replace("PORT", str(server.port)), directory)
-            shown.append(f"$ {command.replace(' --data-dir pixelcore-data', '')}\n{printed}")
-    finally:
-        server.kill()
-    text = (
-        "".join(shown)
-        .replace("PORT", "8080")
-        .replace(str(server.port), "8080")
-        .replace(" --data-dir pixelcore-data", "")
-    )
-    # The path of Python, and the missing metrics, are peculiar to this test.
-    text = re.sub(r"(?<=  see the event  ).*", "pixelcore tail -f", text)
-    return re.sub(r"(?<=  metrics        ).*", "http://127.0.0.1:9108/metrics", text)
+    yield Terminal(directory, server)
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def session(terminal: Terminal) -> str:
+    """A terminal in which a gateway was started and asked, as ANSI text."""
+    return terminal.banner() + "".join(map(terminal.type, TYPED))
 
 
 PAPER = """<!doctype html><title>Terminal</title><style>
   body {{ margin: 0; padding: 18px 20px; width: 860px; background: {background}; color: {text}; }}
   pre {{ margin: 0; font: 13px/1.5 "DejaVu Sans Mono", ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; }}
 </style><pre>{printed}</pre>"""
+COLOURS = {
+    "light": {"background": "#ffffff", "text": "#1d1f23", "line": "#d0d3d9", "bar": "#f3f4f6"},
+    "dark": {"background": "#1a1c20", "text": "#e6e6e3", "line": "#3b3f46", "bar": "#26292e"},
+}
+
+
+def as_html(printed: str, scheme: Scheme) -> str:
+    """ANSI text with its colours."""
+    console = Console(record=True, width=100, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    console.print(Text.from_ansi(printed), soft_wrap=True)
+    theme = DEFAULT_TERMINAL_THEME if scheme == "light" else MONOKAI
+    return console.export_html(theme=theme, inline_styles=True, code_format="{code}")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_terminal(browser: Browser, session: str, scheme: Scheme) -> None:
-    theme = DEFAULT_TERMINAL_THEME if scheme == "light" else MONOKAI
-    console = Console(record=True, width=100, file=io.StringIO(), force_terminal=True, color_system="truecolor")
-    console.print(Text.from_ansi(session), soft_wrap=True)
-    printed = console.export_html(theme=theme, inline_styles=True, code_format="{code}")
-    colours = ("#ffffff", "#1d1f23") if scheme == "light" else ("#1a1c20", "#e6e6e3")
+    printed = as_html(session, scheme)
     assert "missing_event" in html.unescape(printed)
     page = browser.new_page(viewport={"width": 900, "height": 400})
-    page.set_content(PAPER.format(background=colours[0], text=colours[1], printed=printed))
+    page.set_content(PAPER.format(printed=printed, **COLOURS[scheme]))
     held(page.screenshot(full_page=True), f"terminal-{scheme}")
     page.close()
 
 
-@pytest.mark.parametrize("place", ["README.md", "docs"])
+def in_columns(banner: str) -> str:
+    """The banner on a narrow terminal: what is too long goes on below itself."""
+    lines = (
+        textwrap.wrap(line, 50, subsequent_indent=" " * 17, break_on_hyphens=False) for line in banner.splitlines()
+    )
+    return "".join(f"{line}\n" for wrapped in lines for line in wrapped)
+
+
+@pytest.fixture(scope="module")
+def steps(terminal: Terminal) -> dict[str, str]:
+    """What a newcomer types first, and sees, as ANSI text. The live page comes last."""
+    return {
+        "1  Start the gateway": in_columns(terminal.banner()),
+        "2  Load a pixel": terminal.type(
+            "curl -sD - 'http://localhost:PORT/v1/pixel/track?wk=dk_test_1&e=Hello' -o p.gif"
+        ),
+        "3  See its event": terminal.type("pixelcore tail -n 1"),
+    }
+
+
+STRIP = """<!doctype html><title>First steps</title><style>
+  body {{ margin: 0; padding: 1px; background: {background}; color: {text}; font: 600 13px/1 "DejaVu Sans", sans-serif; }}
+  main {{ display: grid; grid-template-columns: repeat({across}, minmax(0, 1fr)); gap: 12px; }}
+  section {{ display: flex; flex-direction: column; border: 1px solid {line}; border-radius: 8px; overflow: hidden; }}
+  h2 {{ margin: 0; padding: 9px 12px; font: inherit; background: {bar}; border-bottom: 1px solid {line}; }}
+  pre {{ margin: 0; padding: 10px 12px; white-space: pre-wrap; overflow-wrap: anywhere;
+        font: 12px/1.45 "DejaVu Sans Mono", ui-monospace, monospace; }}
+  section:last-child {{ grid-area: {live}; }}
+  figure {{ margin: 0; flex: 1 0 380px; background: url({shown}) top / 100% no-repeat; }}
+</style><main>{parts}<section><h2>4  Watch the live page</h2><figure></figure></section></main>"""
+# On a computer the live page is beside the others, on a telephone below them: columns, the live page's cell, and the width of all.
+LAYOUTS = {"wide": (2, "1 / 2 / span 3", 880), "narrow": (1, "auto", 390)}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_first_steps(
+    browser: Browser, open_page: Open, gateway: Server, steps: dict[str, str], scheme: Scheme, layout: str
+) -> None:
+    across, cell, width = LAYOUTS[layout]
+    live = open_page(
+        gateway,
+        color_scheme=scheme,
+        viewport={"width": 430, "height": 760},
+        device_scale_factor=2,
+        locale="en-GB",
+        timezone_id="UTC",
+    )
+    play(gateway, live)
+    live.mouse.click(0, 0)  # away from the button that it clicked last
+    shown = f"data:image/png;base64,{base64.b64encode(live.screenshot()).decode()}"
+    parts = "".join(
+        f"<section><h2>{name}</h2><pre>{as_html(printed.strip(), scheme)}</pre></section>"
+        for name, printed in steps.items()
+    )
+    page = browser.new_page(viewport={"width": width, "height": 200}, device_scale_factor=2)
+    page.set_content(STRIP.format(across=across, live=cell, shown=shown, parts=parts, **COLOURS[scheme]))
+    held(page.screenshot(full_page=True), f"first-{layout}-{scheme}")
+    page.close()
+
+
+# README has the first steps; the pages of the site also have the rest.
+SHOWN = {
+    "README.md": {f"first-{layout}-{scheme}.png" for layout in LAYOUTS for scheme in ("light", "dark")},
+    "docs": {f"{name}-{scheme}.png" for name in ("live", "terminal") for scheme in ("light", "dark")},
+}
+
+
+@pytest.mark.parametrize("place", SHOWN)
 def test_each_picture_is_shown(place: str) -> None:
     pages = [ROOT / place] if place.endswith(".md") else [*(ROOT / place).glob("*.md"), ROOT / "ARCHITECTURE.md"]
     shown = {name for page in pages for name in re.findall(r"pictures/([\w-]+\.\w+)", page.read_text())}
     assert all((PICTURES / name).is_file() for name in shown)
-    assert {f"{name}-{scheme}.png" for name in ("live", "terminal") for scheme in ("light", "dark")} <= shown
+    assert SHOWN[place] <= shown
