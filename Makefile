@@ -40,9 +40,11 @@ test-python: $(VENV)/dev.stamp .kafka/lib tests/npm/node_modules target/tools/bi
 	  echo 'once more, each alone: the tests that failed'; \
 	  $(BIN)/pytest --last-failed --last-failed-no-failures none --maxfail 3; }
 
-lint: $(VENV)/dev.stamp prose
+lint: $(VENV)/dev.stamp prose target/tools/bin/actionlint
 	$(BIN)/ruff check $(PY)
 	$(BIN)/ruff format --check $(PY)
+	$(BIN)/shellcheck $$(git ls-files '*.sh') .ci/run .ci/notes
+	target/tools/bin/actionlint -shellcheck $(BIN)/shellcheck
 	$(BIN)/lint-imports --no-logo --cache-dir $(VENV)/import-linter
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
@@ -56,6 +58,10 @@ prose: target/tools/bin/vale  ## the English of all pages, by the rules in prose
 
 target/tools/bin/vale: prose/build.sh | $(VENV)/system-run.stamp
 	sh prose/build.sh $(BIN)/pip
+
+target/tools/bin/actionlint: | $(VENV)/system-run.stamp
+	GOBIN=$(@D:%=$(CURDIR)/%) GOTOOLCHAIN=local CGO_ENABLED=0 \
+	  $$(sh tests/go.sh $(BIN)/pip 1.25.0) install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 types: $(VENV)/dev.stamp
 	$(BIN)/mypy
