@@ -115,7 +115,8 @@ deploy-test: $(VENV)/dev.stamp .kafka/lib .deploy/rootfs.tar .deploy/wheels  ## 
 	-command -v buildah >/dev/null && $(MAKE) deploy-image
 	unshare --net sh -c 'ip link set lo up && exec $(BIN)/pytest tests/deployed'
 
-deploy-image:  ## build deploy/Dockerfile with buildah; missing base images are pulled
+deploy-image:  ## build deploy/Dockerfile with buildah; missing base images are pulled, or made of Debian's packages
+	sh tests/deployed/images.sh
 	buildah bud --format docker --isolation chroot --layers --file deploy/Dockerfile --tag localhost/pixelcore:test .
 
 deploy-systemd: $(VENV)/dev.stamp .kafka/lib .deploy/rootfs.tar .deploy/wheels  ## test the unit under a real systemd

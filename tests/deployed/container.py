@@ -92,7 +92,7 @@ def _leader(process: subprocess.Popen[bytes], directory: Path) -> int:
 def steps(section: str) -> list[str]:
     """The commands of a section of deploy/README.md."""
     text = (DEPLOY / "README.md").read_text().split(f"## {section}\n")[1].split("\n## ")[0]
-    return [line[2:] for line in re.findall(r"^\$ .*$", text, re.MULTILINE)]
+    return re.findall(r"^\$ ((?:.*\\\n)*.*)$", text, re.MULTILINE)
 
 
 def settings_file(settings: dict[str, str]) -> str:
