@@ -111,7 +111,7 @@ fleet: $(VENV)/dev.stamp  ## what many gateways cost a cluster, by benches/resul
 consent-proof: $(VENV)/dev.stamp .kafka/lib  ## people withdraw from a fleet under load; writes a page for an auditor
 	$(BIN)/python -m tests.consents --page target/consent-proof.md
 
-deploy-test: $(VENV)/dev.stamp .kafka/lib .deploy/rootfs.tar .deploy/wheels  ## the deployments of deploy/ with the real programs, and a table
+deploy-test: $(VENV)/dev.stamp .kafka/lib .deploy/rootfs.tar .deploy/wheels .deploy/kubernetes/kubectl  ## the deployments of deploy/ with the real programs, and a table
 	-command -v buildah >/dev/null && $(MAKE) deploy-image
 	unshare --net sh -c 'ip link set lo up && exec $(BIN)/pytest tests/deployed'
 
@@ -225,6 +225,11 @@ deploy/requirements.txt: pyproject.toml  ## pin the versions in the image
 	rm -rf $@
 	$(MAKE) wheel DIST=$(CURDIR)/$@
 	$(BIN)/pip download --quiet --disable-pip-version-check --python-version 3.11 --only-binary :all: --dest $@ $@/*.whl
+
+.deploy/kubernetes/kubectl: tests/deployed/kubernetes.sh | $(VENV)/system-run.stamp
+	sh tests/system_packages.sh deploy
+	@echo 'building Kubernetes: some ten minutes the first time'
+	sh tests/deployed/kubernetes.sh $(BIN)/pip
 
 # Without Java or Maven, the tests that need Kafka fail in CI, and are skipped elsewhere with a message.
 .kafka/lib: tests/kafka/pom.xml $(VENV)/system-test.stamp

@@ -36,10 +36,11 @@ test)
     command -v nginx >/dev/null 2>&1 || [ -x /usr/sbin/nginx ] || need nginx
     ;;
 deploy)
-    for name in haproxy mmdebstrap nginx prometheus; do
+    for name in haproxy mmdebstrap nginx openssl prometheus; do
         command -v "$name" >/dev/null 2>&1 || [ -x "/usr/sbin/$name" ] || need "$name"
     done
     command -v ip >/dev/null 2>&1 || [ -x /usr/sbin/ip ] || need iproute2
+    command -v etcd >/dev/null 2>&1 || need etcd-server
     command -v systemd-nspawn >/dev/null 2>&1 || need systemd-container
     ;;
 *)
