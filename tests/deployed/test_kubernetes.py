@@ -71,6 +71,14 @@ def test_the_steps_of_the_page(running: Cluster) -> None:
     wait_for(lambda: running.get("poddisruptionbudgets")[0]["status"].get("disruptionsAllowed") == 1, 30)
     wait_for(lambda: running.get("statefulsets")[0]["status"].get("availableReplicas") == len(NAMES), 60)
 
+    # Volumes grow, and the StatefulSet is replaced without its pods.
+    pods = {pod["metadata"]["uid"] for pod in running.get("pods")}
+    running.kubectl(*grow)
+    running.kubectl(*orphan)
+    running.kubectl(*again, *STRICT)
+    wait_for(lambda: running.get("statefulsets")[0]["status"].get("readyReplicas") == len(NAMES), 60)
+    assert {pod["metadata"]["uid"] for pod in running.get("pods")} == pods
+
     # A rolling restart: never more than one pod is away.
     before = {pod["metadata"]["uid"] for pod in running.get("pods")}
     running.kubectl("rollout", "restart", "statefulset/pixelcore")
@@ -82,15 +90,7 @@ def test_the_steps_of_the_page(running: Cluster) -> None:
         return ready(running) == NAMES and not before & {pod["metadata"]["uid"] for pod in running.get("pods")}
 
     wait_for(is_over, 300)
-    assert fewest == len(NAMES) - 1
-
-    # Volumes grow, and the StatefulSet is replaced without its pods.
-    pods = {pod["metadata"]["uid"] for pod in running.get("pods")}
-    running.kubectl(*grow)
-    running.kubectl(*orphan)
-    running.kubectl(*again, *STRICT)
-    wait_for(lambda: running.get("statefulsets")[0]["status"].get("readyReplicas") == len(NAMES), 60)
-    assert {pod["metadata"]["uid"] for pod in running.get("pods")} == pods
+    assert fewest >= len(NAMES) - 1
 
     # A removed gateway leaves its claim, and the Job ships it.
     running.kubectl("scale", "statefulset/pixelcore", "--replicas=2")
