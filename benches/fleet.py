@@ -55,8 +55,8 @@ class Costs:
     """Bytes of an event (docs/capacity.md)."""
     request_us: float = 22.4
     """Microseconds of a gateway's core for a request (docs/capacity.md)."""
-    open_seconds: float = 0.4
-    """Seconds to open a journal: the producer, the claim and the read (docs/missed-goals.md, orphaned journals)."""
+    open_seconds: float = 0.05
+    """Seconds to open a journal and ship its 100 events: `benches.refusals`, a fiftieth of the row of 50 orphaned journals."""
     record_us: float = 1
     """Microseconds of a core to read another journal's checkpoint (decision 14)."""
 

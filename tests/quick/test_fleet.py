@@ -55,7 +55,7 @@ PLANS: list[tuple[str, Fleet, dict[str, float]]] = [
     (
         "a journal's partition of others' checkpoints of a minute",
         Fleet(25_000, 10, 250_000),
-        {"open_seconds": 0.4 + 600_000 * 1e-6, "kill_seconds": 2500 * (0.4 + 600_000 * 1e-6)},
+        {"open_seconds": 0.05 + 600_000 * 1e-6, "kill_seconds": 2500 * (0.05 + 600_000 * 1e-6)},
     ),
 ]
 

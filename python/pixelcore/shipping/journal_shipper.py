@@ -131,7 +131,7 @@ class JournalShipper:
         self._to.progress.tries(f"shipping journal {self.journal.id} from offset {delivery.committed}")
         # A batch of large events ends before the line that would exceed the bytes, so half of them counts as full.
         is_full = len(events) == self._batch_size.events or offset - delivery.committed > BATCH_BYTES / 2
-        self.pace.read(is_full or self._reader.finished())
+        self.pace.read(is_full or not self._reader.live)
         events = self._to.withdrawals.sift(events)
         if self._to.reduced:
             events = [folding.record(line) for line, *_ in events]
