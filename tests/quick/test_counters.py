@@ -69,3 +69,21 @@ def test_observations(monkeypatch: pytest.MonkeyPatch, seconds: float, bound: st
     after = Counter(counters.begin().slots())
     expected = Counter({f"fsync_seconds {bound}": 1, "fsync_seconds sum": int(seconds * 1e6)})
     assert after - before == +expected
+
+
+CONSENT_RECORDS: list[tuple[str, int, int]] = [
+    # name, records that were applied, malformed ones
+    ("none", 0, 0),
+    ("applied", 2, 0),
+    ("malformed", 0, 3),
+    ("more malformed ones than applied ones", 2, 3),
+]
+
+
+@pytest.mark.parametrize(("applied", "malformed"), [pytest.param(*row[1:], id=row[0]) for row in CONSENT_RECORDS])
+def test_consent_records(monkeypatch: pytest.MonkeyPatch, applied: int, malformed: int) -> None:
+    counted = Counters(counters.NAMES)
+    monkeypatch.setattr(counters, "_counters", counted)
+    counters.consent_records(applied, malformed)
+    expected = Counter({"consent_records applied": applied, "consent_records malformed": malformed})
+    assert +Counter(counted.slots()) == +expected

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
 import os
 import re
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -257,7 +260,37 @@ def test_files_are_replaced_in_one_step(tmp_path: Path) -> None:
     (path.parent / f"{os.getpid()}.new").write_text("left by an earlier process of this number")
     files.replace(path, "three")
     assert [other.read_text() for other in path.parent.iterdir()] == ["three"]
-    link = tmp_path / "link"
-    link.symlink_to(path)
+
+
+OPENED: list[tuple[str, int]] = [
+    ("to read", os.O_RDONLY | os.O_CREAT),
+    ("to write", os.O_WRONLY | os.O_CREAT),
+    ("to lock", os.O_RDWR | os.O_CREAT),
+]
+
+
+@pytest.mark.parametrize("flags", [pytest.param(flags, id=name) for name, flags in OPENED])
+def test_our_own_files_are_opened_for_us_alone(tmp_path: Path, flags: int) -> None:
+    """No other user can read them, no child process inherits them, and no symbolic link leads elsewhere."""
+    os.umask(0)
+    path, link, target = tmp_path / "own", tmp_path / "link", tmp_path / "target"
+    file = files.open_own(path, flags)
+    try:
+        assert mode(path) == 0o600
+        assert fcntl.fcntl(file, fcntl.F_GETFD) == fcntl.FD_CLOEXEC
+        assert fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE == flags & os.O_ACCMODE
+    finally:
+        os.close(file)
+    link.symlink_to(target)
     with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
-        files.open_own(link, os.O_WRONLY)
+        files.open_own(link, flags)
+    assert not target.exists()
+
+
+def test_texts_are_utf_8_in_any_locale(tmp_path: Path) -> None:
+    write = (
+        "import sys; from pathlib import Path; from pixelcore import files; files.replace(Path(sys.argv[1]), chr(0xFC))"
+    )
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    subprocess.run([sys.executable, "-c", write, tmp_path / "note"], env=environment, check=True)
+    assert (tmp_path / "note").read_bytes() == b"\xc3\xbc"

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from pixelcore import Journal
-from pixelcore._core import Collector, Counters
+from pixelcore._core import Collector, Counters, take_ignored_names
 from pixelcore.app import App
 from pixelcore.errors import JournalError, JournalFull
 from pixelcore.observing import counters
 from pixelcore.serving.housekeeping import SPARE_BYTES, Due, Housekeeper, Timetable
-from pixelcore.serving.safety import OutcomeReport, Safety
+from pixelcore.serving.safety import NAMES, IgnoredNames, OutcomeReport, Safety
 from pixelcore.serving.worker import Worker
 from pixelcore.settings import Settings
 
@@ -251,6 +251,45 @@ def test_the_report_of_requests_without_an_event(caplog: pytest.LogCaptureFixtur
     clock.now += 60.0
     (both,) = told()
     assert both.startswith("requests that became no event: 1 missing_key; 1 with a byte instead of = and two digits")
+
+
+def unknown(count: int, start: int = 0) -> list[str]:
+    """So many names that mean nothing."""
+    return [f"n{number:03}" for number in range(start, start + count)]
+
+
+NAMED: list[tuple[str, list[tuple[list[str], list[str]]]]] = [
+    # name, the unknown names of each round's requests, and those that are logged then
+    ("none", [([], [])]),
+    ("each once", [(["b", "a"], ["a", "b"]), (["a"], []), ([], []), (["a", "c"], ["c"]), (["c", "b"], [])]),
+    (
+        "no more after so many",
+        [
+            *((unknown(20, start), unknown(20, start)) for start in range(0, NAMES - 20, 20)),
+            (unknown(19, NAMES - 20), unknown(19, NAMES - 20)),
+            (["last"], ["last"]),
+            (["late"], []),
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize("rounds", [pytest.param(*row[1:], id=row[0]) for row in NAMED])
+def test_unknown_names_are_told_once(
+    tmp_path: Path, rounds: list[tuple[list[str], list[str]]], caplog: pytest.LogCaptureFixture
+) -> None:
+    collector = Collector(Journal(tmp_path / "events"), Journal(tmp_path / "rejections"))
+    take_ignored_names()  # those of other tests
+    names = IgnoredNames()
+    for sent, logged in rounds:
+        collector.collect("page", "&".join(["wk=k", *(f"{name}=1" for name in sent)]), "192.0.2.1:1", ())
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "pixelcore"):
+            names.now_and_then()
+        text = "parameters with unknown names are left out of events: "
+        assert [sorted(message.removeprefix(text).split(", ")) for message in caplog.messages] == (
+            [[repr(name) for name in logged]] if logged else []
+        )
 
 
 class Socket:
