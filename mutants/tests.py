@@ -49,8 +49,11 @@ TESTS: dict[str, list[str]] = {
         "shipping/test_refusals.py::test_pipelines_have_topics_of_their_own",
     ],
     "shipping/checkpoints.py": ["quick/test_shipping_policies.py", VALUES, "shipping/test_checkpoints.py"],
+    "shipping/consent_follower.py": ["consents/test_follower.py"],
+    "shipping/withdrawals.py": ["quick/test_destinations.py", "consents/test_withdrawals.py"],
     "shipping/*.py": [
         "quick/test_shipping_policies.py",
+        "quick/test_destinations.py",
         VALUES,
         SHIPS,
         "shipping/test_refusals.py",

@@ -170,6 +170,9 @@ def test_at_least_once_repeats_only_what_failed(tmp_path: Path) -> None:
     with pytest.raises(KafkaException):
         made.deliver([A, B], 600)
     assert (made.committed, made.survived) == (0, True)
+    room.verdicts = {}
+    made.deliver([A, B], 600)
+    assert made.committed == 600, "what failed before is no failure of this try"
     refusing = delivery(tmp_path, Room(verdicts={LARGE[0]: TOO_LARGE}))
     with pytest.raises(RefusedError) as refused:
         refusing.deliver([A, LARGE], 600)
