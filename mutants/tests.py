@@ -51,6 +51,7 @@ TESTS: dict[str, list[str]] = {
     "shipping/checkpoints.py": ["quick/test_shipping_policies.py", VALUES, "shipping/test_checkpoints.py"],
     "shipping/consent_follower.py": ["consents/test_follower.py"],
     "shipping/withdrawals.py": ["quick/test_destinations.py", "consents/test_withdrawals.py"],
+    "shipping/topics.py": ["quick/test_destinations.py", SHIPS, "shipping/test_stalls.py", "commands/test_check.py"],
     "shipping/*.py": [
         "quick/test_shipping_policies.py",
         "quick/test_destinations.py",
@@ -74,7 +75,7 @@ TESTS: dict[str, list[str]] = {
     "serving/rate_limits.py": [VALUES, "serving/test_rates.py"],
     "serving/key_file.py": ["quick/test_key_file.py", "serving/test_keys.py", "serving/test_pipelines.py"],
     "serving/worker.py": ["quick/test_serving.py", VALUES, "serving/test_keys.py", "serving/test_worker.py", SHIPS],
-    "serving/handover.py": [VALUES, "deploy/test_scale_out.py", "serving/test_lifecycle.py"],
+    "serving/handover.py": ["quick/test_handover.py", VALUES, "deploy/test_scale_out.py", "serving/test_lifecycle.py"],
     "serving/*.py": ["serving/test_granian_inline.py", "serving/test_worker.py"],
     "app.py": [
         "quick/test_app.py",
@@ -116,6 +117,7 @@ TESTS: dict[str, list[str]] = {
     "model.py": ["quick/test_model.py", "docs/test_asyncapi.py"],
     "address.py": ["commands/test_settings.py", "commands/test_listening.py"],
     "paths.py": ["serving/test_paths.py", "commands/test_settings.py"],
+    "timeouts.py": ["quick/test_timeouts.py"],
     "printable.py": ["commands/test_tail.py", "hostile/test_terminal.py"],
     "*.py": ["serving/test_worker.py", *COMMANDS],
 }

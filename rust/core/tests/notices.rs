@@ -1,9 +1,10 @@
 //! The notices of accepted requests (contract, section 2), and their counters.
 #![expect(clippy::unwrap_used)]
 
+use pixelcore::consent::{Mode, Terms};
 use pixelcore::counters::{Counters, Outcome};
 use pixelcore::event::{Judged, write};
-use pixelcore::notice::{Notices, QuotedPrintable, take_ignored};
+use pixelcore::notice::{Fault, Notices, QuotedPrintable, take_ignored};
 use pixelcore::options::Options;
 use pixelcore::protect::{Guard, Protection, Secret, seal, sign};
 use pixelcore::request::Request;
@@ -90,6 +91,32 @@ fn how_a_query_was_protected() {
         counters.notice(written.unwrap());
         let found: Vec<_> = counters.iter().filter(|(_, count)| *count > 0).map(|(name, _)| name).collect();
         assert_eq!(found, counted, "{query}");
+    }
+}
+
+#[test]
+fn an_unknown_mode_is_noticed_whatever_is_kept() {
+    let request = Request { received_at: UnixMillis::new(1_740_493_801_250).unwrap(), ..Request::default() };
+    for (mode, default, fault) in [
+        ("", None, None),
+        ("&m=i", None, None),
+        ("&m=x", None, Some(Fault::UnknownMode)),
+        ("&m=x", Some(Mode::Individual), Some(Fault::UnknownMode)),
+        ("&m=x", Some(Mode::None), Some(Fault::UnknownMode)),
+    ] {
+        let terms = Terms {
+            max: Mode::Individual,
+            default,
+            lookup: None,
+            properties: Box::default(),
+            minimum: Terms::MINIMUM,
+            refuse_addresses: false,
+        };
+        let query = format!("wk=k{mode}");
+        let judged = Judged { terms: Some(&terms), ..Judged::default() };
+        let written =
+            write(&mut Vec::new(), "page", query.as_bytes(), &request, &Options::default(), |_| Ok(judged)).unwrap();
+        assert_eq!(written.fault, fault, "{query}, {default:?}");
     }
 }
 
