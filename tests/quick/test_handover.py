@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
+from pathlib import Path
 
 import pytest
-from pixelcore.serving.handover import _refuse_new, _waiting
+from pixelcore.files import EXCLUSIVE, try_lock
+from pixelcore.serving.handover import _disconnect, _listeners, _refuse_new, _waiting
 
 
 def test_a_listener_refuses_new_connections_and_keeps_those_that_wait() -> None:
@@ -22,3 +25,18 @@ def test_a_listener_refuses_new_connections_and_keeps_those_that_wait() -> None:
                 early.sendall(b"x")
                 assert accepted.recv(1) == b"x"
             assert not _waiting(listener)
+
+
+def test_locks_of_files_end_with_their_files(tmp_path: Path) -> None:
+    """Or a journal that is closed at a stop would seem to have a writer."""
+    lock = tmp_path / "lock"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with lock.open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            listeners = list(_listeners())
+            _disconnect({listener.getsockname()[1]})
+        with lock.open("w") as again:
+            assert try_lock(again.fileno(), EXCLUSIVE)
+        assert listener.getsockname() in [found.getsockname() for found in listeners]
+        for found in listeners:
+            found.close()

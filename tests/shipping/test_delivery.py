@@ -189,8 +189,10 @@ def test_forward_ships_a_directory(serve: Serve, broker: Broker | External, topi
     check_load(broker.bootstrap, topic, load)
 
 
-def test_sigterm_under_load(serve: Serve, broker: Broker | External, topic: str) -> None:
-    server = serve(kafka_settings(broker.bootstrap, topic) | {"PIXELCORE_DRAIN_SECONDS": "60"}, workers=2)
+@pytest.mark.parametrize("handover", ["0s", "1s"])
+def test_sigterm_under_load(serve: Serve, broker: Broker | External, topic: str, handover: str) -> None:
+    given = {"PIXELCORE_DRAIN_SECONDS": "60", "PIXELCORE_HANDOVER_SECONDS": handover}
+    server = serve(kafka_settings(broker.bootstrap, topic) | given, workers=2)
     with Load(server.port) as load:
         load.wait(answers=300)
         assert server.terminate(timeout=150) == 0, server.log()

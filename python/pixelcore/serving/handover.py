@@ -19,6 +19,7 @@ import logging
 import os
 import signal
 import socket
+import stat
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -98,6 +99,9 @@ def _sockets() -> Iterator[socket.socket]:
     with contextlib.suppress(FileNotFoundError):
         for entry in list(Path("/proc/self/fd").iterdir()):
             with contextlib.suppress(OSError):
+                # Nothing else is copied: a copy that stays open would hold the lock of a journal.
+                if not stat.S_ISSOCK(entry.stat().st_mode):
+                    continue
                 candidate = socket.socket(fileno=os.dup(int(entry.name)))
                 if candidate.family in (socket.AF_INET, socket.AF_INET6) and candidate.type == socket.SOCK_STREAM:
                     yield candidate
