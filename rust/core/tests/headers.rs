@@ -99,6 +99,8 @@ fn the_page_of_somebody_who_asks_for_privacy_has_no_query() {
             assert_eq!(context(&request, &options)["page"]["url"], url, "{referer} {gpc:?}");
         }
     }
+    let nothing_else = Request { referer: Some("?email=jane@example.com"), gpc: Some("1"), ..request() };
+    assert!(context(&nothing_else, &options)["page"].is_null(), "and the line is JSON");
 }
 
 /// A query of so many bytes, made by repeating `part`.

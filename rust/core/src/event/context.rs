@@ -38,11 +38,11 @@ pub(super) fn context(
     }
     let locale = request.locale.filter(|_| is_ours("locale")).map(text::first_language);
     header(out, b"\"locale\":\"", locale.map(|language| text::cut(language, LOCALE_BYTES)));
-    if let Some(url) = request.referer.filter(|url| !url.is_empty())
+    // The page's query may identify the person.
+    let url = request.referer.map(|url| if private { url.split(['?', '#']).next().unwrap_or_default() } else { url });
+    if let Some(url) = url.filter(|url| !url.is_empty())
         && is_ours("page")
     {
-        // The page's query may identify the person.
-        let url = if private { url.split(['?', '#']).next().unwrap_or_default() } else { url };
         out.extend_from_slice(b"\"page\":{");
         header(out, b"\"url\":\"", Some(text::cut(url, REFERER_BYTES)));
         close(out);
