@@ -18,7 +18,7 @@ debian() {
             --include=ca-certificates,gcc,libc6-dev,openjdk-17-jre-headless,python3-pip,python3-venv
         container=$(buildah from scratch)
         buildah add --quiet "$container" .deploy/debian.tar /
-        # A proxy that reads TLS needs its own certificate, and pip asks none of the system's by itself.
+        # A proxy that reads TLS has a certificate of its own. pip must be told where the system's certificates are.
         buildah add --quiet "$container" /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
         buildah config --env PIP_CERT=/etc/ssl/certs/ca-certificates.crt "$container"
         buildah run --isolation chroot "$container" sh -c 'rm /usr/lib/python3*/EXTERNALLY-MANAGED; ln -s python3 /usr/bin/python'

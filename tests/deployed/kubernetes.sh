@@ -8,7 +8,7 @@ kept=$PWD/.deploy/kubernetes
 mkdir -p "$kept"
 export GOTOOLCHAIN=local GOWORK=off CGO_ENABLED=0
 source=$(cd / && "$go" mod download -json "k8s.io/kubernetes@v1.$minor" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
-# Its own modules are in its repository, which the module proxy does not have; each is a module of the same name, too.
+# It replaces its modules by folders that the proxy's copy lacks. The proxy has each as a module of the same name.
 sed "s|=> ./staging/src/\(.*\)|=> \1 v0.$minor|" "$source/go.mod" >"$kept/go.mod"
 cp --no-preserve=mode "$source/go.sum" "$kept/go.sum"
 cd "$source"

@@ -352,6 +352,7 @@ fn plain_member<const N: usize>(out: &mut Vec<u8>, name: &[u8; N], text: &[u8]) 
 
 /// Closes an object that has members.
 fn close(out: &mut Vec<u8>) {
+    debug_assert_eq!(out.last(), Some(&b','), "it has members");
     out.pop();
     out.extend_from_slice(b"},");
 }
